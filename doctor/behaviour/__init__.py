@@ -1,0 +1,1 @@
+"""What the real CLI and its SDKs do, by version: observed facts, not documentation."""

@@ -1,0 +1,328 @@
+"""The report for people: the verdict first, the next command last.
+
+Every text is added as plain text, never as markup,
+and passes `printable`: what came from outside cannot steer the terminal.
+Commands to paste are never wrapped by the renderer, so that they stay one line in the clipboard.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from doctor import __version__
+from doctor.behaviour.versions import span
+from doctor.deployment import Hop, Status, Unseen
+from doctor.redaction import printable
+from doctor.reports.report import Report, ReportedFinding, ReportedRoute, ShownFix
+
+_STYLE: Final[dict[Status, str]] = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+    "skip": "bright_black",
+    "unknown": "cyan",
+    "error": "bold magenta",
+}
+_MARK: Final[dict[Status, str]] = {
+    "pass": "✓",
+    "warn": "!",
+    "fail": "✗",
+    "skip": "·",
+    "unknown": "?",
+    "error": "‼",
+}
+# For streams that cannot carry the characters that the catalogue is written in.
+_ASCII: Final = str.maketrans(
+    {
+        "✓": "+",
+        "✗": "x",
+        "·": "-",
+        "‼": "E",
+        "…": "...",
+        "≤": "<=",
+        "≥": ">=",
+        "→": "->",
+        "×": "x",  # noqa: RUF001
+        "–": "-",  # noqa: RUF001
+        "—": "-",
+        "’": "'",  # noqa: RUF001
+        "“": '"',
+        "”": '"',
+        "�": "?",
+        "\N{NO-BREAK SPACE}": " ",
+    }
+)
+_LABEL_WIDTH: Final = 10
+_NARROWEST: Final = 40
+
+
+def render(
+    report: Report,
+    *,
+    width: int = 80,
+    color: bool = False,
+    encoding: str = "utf-8",
+    verbose: bool = False,
+    quiet: bool = False,
+) -> str:
+    """Return the report as text.
+
+    Args:
+        report: What to show.
+        width: Columns to wrap at.
+        color: Whether to write ANSI colours.
+        encoding: Of the stream that the text goes to.
+        verbose: Also show every check that passed, with its reason, and elapsed times.
+        quiet: Show the findings alone.
+    """
+    page = _Page(width=max(width, _NARROWEST), color=color)
+    _verdict(page, report)
+    for finding in report.findings:
+        if finding.status != "unknown" or verbose:
+            _finding(page, finding)
+    if not quiet:
+        for route in report.routes:
+            _route(page, route, verbose=verbose)
+        _rest(page, report, verbose=verbose)
+    if report.next_command:
+        page.blank()
+        page.row("Next", [Text(_plain(report.next_command), style="bold")], wrap=False)
+    return fit(page.text(), encoding)
+
+
+def fit(text: str, encoding: str) -> str:
+    """Return a text that a stream of this encoding can carry."""
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        text = text.translate(_ASCII)
+        return text.encode("ascii", "replace").decode("ascii")
+    return text
+
+
+class _Page:
+    """Rows of a label and a text that wraps beside it."""
+
+    def __init__(self, *, width: int, color: bool) -> None:
+        self._width = width
+        self._file = io.StringIO()
+        self._console = Console(
+            file=self._file,
+            width=width,
+            force_terminal=color,
+            color_system="standard" if color else None,
+            no_color=not color,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            legacy_windows=False,
+        )
+
+    def blank(self) -> None:
+        self._file.write("\n")
+
+    def line(self, *parts: str | tuple[str, str], indent: int = 0) -> None:
+        """Write a line of (text, style) parts, wrapped under its own start."""
+        text = Text()
+        for part in parts:
+            text.append(*((part,) if isinstance(part, str) else part))
+        for number, row in enumerate(text.wrap(self._console, self._width - indent)):
+            row.rstrip()
+            self._write(Text(" " * (indent if number else 0)) + row)
+
+    def row(
+        self, label: str, texts: Iterable[Text], *, indent: int = 2, wrap: bool = True
+    ) -> None:
+        """Write texts beside a label, each from a line of its own."""
+        head = Text(" " * indent + label.ljust(_LABEL_WIDTH), style="bold")
+        rest = Text(" " * cell_len(head.plain))
+        for text in texts:
+            if wrap:
+                for part in text.wrap(self._console, self._width - cell_len(head.plain)):
+                    part.rstrip()
+                    self._write(head + part)
+                    head = rest
+            else:
+                self._write(head + text)
+                head = rest
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self._file.getvalue().splitlines()) + "\n"
+
+    def _write(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True, crop=False)
+
+
+def _plain(text: str) -> str:
+    return printable(text, 4000)
+
+
+def _verdict(page: _Page, report: Report) -> None:
+    problems = sum(finding.status == "fail" for finding in report.findings)
+    warnings = sum(finding.status == "warn" for finding in report.findings)
+    broke = report.summary.error
+    parts = []
+    if problems:
+        parts.append(_count(problems, "problem"))
+    if warnings:
+        parts.append(_count(warnings, "warning"))
+    if broke:
+        parts.append(f"{_count(broke, 'check')} of the doctor broke")
+    if not parts:
+        nothing = not (report.summary.passed or report.summary.warn or report.summary.fail)
+        parts.append("nothing could be checked" if nothing else "no problem found")
+    not_seen = report.summary.unknown
+    if not_seen:
+        parts.append(f"{_count(not_seen, 'check')} could not see what {'it needs' if not_seen == 1 else 'they need'}")
+    if report.is_partial:
+        parts.append("interrupted, this is what was known by then")
+    page.line((f"{_MARK[report.status]} ", _STYLE[report.status]), (", ".join(parts), "bold"))
+    for server in report.servers:
+        page.line(_server_line(server.label, server.addresses, server.mode), indent=4)
+    if not report.servers:
+        page.line("  no Copilot server was found running here", indent=2)
+
+
+def _server_line(label: str, addresses: tuple[str, ...], mode: str) -> str:
+    where = f", listening on {', '.join(addresses)}" if addresses else ""
+    what = "" if mode in {"server", "headless"} else f", started as {mode}"
+    return _plain(f"  {label}{where}{what}").join(("  ", ""))
+
+
+def _finding(page: _Page, finding: ReportedFinding) -> None:
+    page.blank()
+    page.line(
+        (f"{_MARK[finding.status]} ", _STYLE[finding.status]),
+        (_plain(finding.title), "bold"),
+        (f"  [{finding.check}]", "bright_black"),
+        indent=2,
+    )
+    page.row("Where", [Text(_plain(finding.subject))])
+    if finding.detail:
+        page.row("", [Text(_plain(finding.detail))])
+    if finding.symptom:
+        page.row("Symptom", [Text(_plain(finding.symptom))])
+    if finding.evidence:
+        page.row("Evidence", [Text(_plain(item.text)) for item in finding.evidence])
+    page.row("Cause", [Text(_plain(finding.cause)), *_provenance(finding)])
+    for number, fix in enumerate(finding.fixes):
+        _fix(page, fix, "Fix" if number == 0 else "or")
+    for related in finding.related:
+        page.row("Hence", [Text(_plain(f"{related.title} [{related.check}]"))])
+
+
+def _provenance(finding: ReportedFinding) -> Iterator[Text]:
+    if finding.documented_says and finding.documented:
+        yield Text(
+            _plain(f"Documented otherwise: {finding.documented_says} ({finding.documented.title})"),
+            style="bright_black",
+        )
+    elif finding.documented:
+        yield Text(_plain(f"Documented: {finding.documented.title}"), style="bright_black")
+    if finding.observed:
+        yield Text(f"Observed on CLI {span(finding.observed)}", style="bright_black")
+    else:
+        yield Text("Not reproduced on a real CLI: documented or reported only", style="bright_black")
+
+
+def _fix(page: _Page, fix: ShownFix, label: str) -> None:
+    proven = f" (proven on CLI {span(fix.verified)})" if fix.verified else ""
+    page.row(label, [Text(_plain(fix.summary) + proven)])
+    body = fix.shell or fix.code
+    if body:
+        if fix.language:
+            page.row("", [Text(f"{fix.language}:", style="bright_black")])
+        lines = [Text("  " + _line(line), style="green") for line in body.splitlines()]
+        page.row("", lines, wrap=False)
+    for edit in fix.edits:
+        page.row("", [Text(_plain(f"{edit.path}:{edit.line}:{edit.column}: {edit.new}"))])
+
+
+def _line(text: str) -> str:
+    # Indentation of a snippet must survive; everything else is cleaned as usual.
+    bare = text.lstrip(" ")
+    return " " * (len(text) - len(bare)) + printable(bare, 8000)
+
+
+def _route(page: _Page, route: ReportedRoute, *, verbose: bool) -> None:
+    page.blank()
+    page.line(
+        (f"{_MARK[route.status]} ", _STYLE[route.status]),
+        (f"Route to {_plain(route.target)}", "bold"),
+        indent=2,
+    )
+    for hop in route.hops:
+        _hop(page, hop, verbose=verbose)
+
+
+def _hop(page: _Page, hop: Hop, *, verbose: bool) -> None:
+    style = _STYLE[hop.status]
+    detail = hop.detail
+    if hop.status == "skip" and hop.blocked_by:
+        detail = f"not reached: {hop.blocked_by} is broken"
+    elif hop.status in {"fail", "warn"} and hop.expected:
+        detail += f"; expected: {hop.expected}"
+    if verbose and hop.elapsed_ms:
+        detail += f" ({hop.elapsed_ms:.1f} ms)"
+    text = Text(_plain(detail), style="bright_black" if hop.status == "skip" else "")
+    head = Text(f"  {_MARK[hop.status]} ", style=style) + Text(hop.name.ljust(18), style=style)
+    first = True
+    for part in text.wrap(page._console, page._width - 22) or [Text()]:  # noqa: SLF001
+        part.rstrip()
+        page._write((head if first else Text(" " * 22)) + part)  # noqa: SLF001
+        first = False
+
+
+def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
+    by_status: dict[Status, list[str]] = {}
+    for check in report.checks:
+        by_status.setdefault(check.status, []).append(check.id)
+    page.blank()
+    if verbose:
+        for check in report.checks:
+            page.line(
+                (f"{_MARK[check.status]} ", _STYLE[check.status]),
+                (check.id, "bold"),
+                f" {_plain(check.reason)}",
+                indent=4,
+            )
+    else:
+        for status, label in (("pass", "Fine"), ("skip", "Skipped")):
+            ids = by_status.get(status, [])  # type: ignore[call-overload]
+            if ids:
+                page.row(label, [Text(", ".join(ids), style=_STYLE[status])], indent=0)  # type: ignore[index]
+    for check in report.checks:
+        if check.status == "error":
+            page.row("Broken", [Text(_plain(f"{check.id}: {check.reason}"), style="magenta")], indent=0)
+    notes = [f for f in report.findings if f.status == "unknown"] if not verbose else []
+    if report.unseen or notes:
+        page.row("Not seen", [*_notes(notes), *_unseen(report.unseen)], indent=0)
+
+
+def _notes(findings: Iterable[ReportedFinding]) -> Iterator[Text]:
+    for finding in findings:
+        yield Text(_plain(f"? {finding.title}: copilot-doctor explain {finding.check}"), style="cyan")
+
+
+def _unseen(unseen: Iterable[Unseen]) -> Iterator[Text]:
+    for item in unseen:
+        remedy = f" ({item.remedy})" if item.remedy else ""
+        yield Text(_plain(f"? {item.subject}: {item.reason}{remedy}"), style="cyan")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def render_catalogue_line(check_id: str, title: str) -> str:
+    """Return a line of the list of checks."""
+    return f"{check_id:<22}{title}"
+
+
+def version_line() -> str:
+    """Return what ``--version`` prints."""
+    return f"copilot-doctor {__version__}"
