@@ -35,7 +35,7 @@ _PREFIXES: Final[tuple[tuple[str, TokenKind], ...]] = (
 _PLACEHOLDER: Final = re.compile(
     r"(?:gh[pousr]_|github_pat_)?"
     r"(?:x{4,}|X{4,}|\*{3,}|\.{3,}|…|0{8,}|<[^>]*>|\$\{?\w+\}?|\[[^\]]*\]"
-    r"|(?:your|my|the|some|insert|replace|change)[-_ ]?\w*|(?:token|secret|placeholder|todo|changeme))",
+    r"|(?:your|my|the|some|insert|replace|change)(?:[-_ ]?\w+)*|(?:token|secret|placeholder|todo|changeme))",
     re.IGNORECASE,
 )
 
@@ -56,8 +56,9 @@ _SECRET_WORD: Final = (
     r"|credential|authorization|cookie|session[-_]?key|signature)"
 )
 # By name: NAME=value, NAME: value, "name": "value" and --name value.
+# What stands before the telling word is not matched: trying it at every place would be slow.
 _NAMED: Final = re.compile(
-    rf"""(?P<name>[\w.-]{{0,80}}{_SECRET_WORD}[\w.-]{{0,40}}["']?\s*[=:]\s*)"""
+    rf"""(?P<name>{_SECRET_WORD}(?![-_](?:env|type)\b)[\w.-]{{0,40}}["']?\s*[=:]\s*)"""
     r"""(?P<value>"[^"]*"|'[^']*'|(?:(?:bearer|basic|token)\s+)?[^\s"',;&}]+)""",
     re.IGNORECASE,
 )
@@ -82,7 +83,7 @@ _ESCAPE_SEQUENCE: Final = re.compile(
 )
 _INVISIBLE: Final = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _SHORTEST_KNOWN: Final = 4
-_SCAN_LIMIT: Final = 65_536
+_SCAN_LIMIT: Final = 8_192
 
 
 class Secret:
@@ -234,6 +235,6 @@ def _without_escapes(text: str) -> str:
 
 def _hide_value(match: re.Match[str]) -> str:
     name, value = match.group("name"), match.group("value")
-    if name.strip().rstrip("=: ").strip("\"'").lower() in _NOT_SECRET:
+    if name.strip().lower() in _NOT_SECRET:
         return match.group()
     return name + (value if value.startswith("[redacted") else hidden(value))

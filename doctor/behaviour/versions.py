@@ -51,7 +51,7 @@ def at_most(version: str | None, bound: str) -> bool | None:
     return None if ours is None or theirs is None else ours <= theirs
 
 
-def tested(first: str, last: str) -> tuple[str, ...]:
+def observed_range(first: str, last: str) -> tuple[str, ...]:
     """Return the tested versions from `first` to `last`, both included."""
     return TESTED[TESTED.index(first) : TESTED.index(last) + 1]
 
@@ -114,5 +114,5 @@ class ByVersion(msgspec.Struct, Generic[T], frozen=True):
             version
             for first, last, row_value in self.rows
             if row_value == value
-            for version in tested(first, last)
+            for version in observed_range(first, last)
         )

@@ -372,7 +372,15 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def label(self) -> str:
         """How a report names it."""
-        what = f"Copilot server {self.version or ''}".rstrip()
+        sort = {
+            "acp": "ACP server",
+            "acp-stdio": "ACP server on stdio",
+            "stdio": "server on stdio",
+            "interactive": "interactive session",
+            "prompt": "prompt run",
+            "subcommand": "subcommand",
+        }.get(self.mode, "server")
+        what = f"Copilot {sort} {self.version or ''}".rstrip()
         where = f" on port {self.port}" if self.port else ""
         who = f" (pid {self.process.pid})" if self.process else f" ({self.origin})"
         return what + where + who

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from doctor.redaction import TokenKind, Vault, is_secret_name, token_kind
+from doctor.redaction import TokenKind, Vault, is_secret_name, scrub, token_kind
 
 Quirk = Literal[
     "leading-space", "trailing-space", "newline", "carriage-return", "quoted", "non-ascii", "nul"
@@ -162,10 +162,12 @@ def describe(name: str, value: str, vault: Vault) -> Variable:
     if name in SHOWN:
         text = vault.outside(value)
         return Variable(name=name, kind="text", length=len(value), text=text, quirks=quirks)
-    group = vault.add(name, value)
     kind: ValueKind = "hidden"
     if name in TOKEN_VARIABLES or name in LOOK_ALIKES or token_kind(value) != "unrecognised":
         kind = token_kind(value)
+    # A plain word such as a version is not shown either, but it may stand in other texts.
+    may_be_secret = kind != "hidden" or is_secret_name(name) or scrub(value) != value
+    group = vault.add(name, value) if may_be_secret else 0
     return Variable(name=name, kind=kind, length=len(value), quirks=quirks, group=group)
 
 

@@ -132,23 +132,29 @@ class _Page:
             text.append(*((part,) if isinstance(part, str) else part))
         for number, row in enumerate(text.wrap(self._console, self._width - indent)):
             row.rstrip()
-            self._write(Text(" " * (indent if number else 0)) + row)
+            self._write(Text.assemble(" " * (indent if number else 0), row))
 
     def row(
         self, label: str, texts: Iterable[Text], *, indent: int = 2, wrap: bool = True
     ) -> None:
         """Write texts beside a label, each from a line of its own."""
         head = Text(" " * indent + label.ljust(_LABEL_WIDTH), style="bold")
-        rest = Text(" " * cell_len(head.plain))
-        for text in texts:
-            if wrap:
-                for part in text.wrap(self._console, self._width - cell_len(head.plain)):
-                    part.rstrip()
-                    self._write(head + part)
-                    head = rest
-            else:
-                self._write(head + text)
-                head = rest
+        rows = texts
+        if wrap:
+            room = self._width - cell_len(head.plain)
+            rows = (part for text in texts for part in text.wrap(self._console, room))
+        for part in rows:
+            part.rstrip()
+            self._write(Text.assemble(head, part))
+            head = Text(" " * cell_len(head.plain))
+
+    def beside(self, head: Text, text: Text) -> None:
+        """Write a text that wraps to the right of its head."""
+        room = self._width - cell_len(head.plain)
+        for part in text.wrap(self._console, room) or [Text()]:
+            part.rstrip()
+            self._write(Text.assemble(head, part))
+            head = Text(" " * cell_len(head.plain))
 
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self._file.getvalue().splitlines()) + "\n"
@@ -182,15 +188,14 @@ def _verdict(page: _Page, report: Report) -> None:
         parts.append("interrupted, this is what was known by then")
     page.line((f"{_MARK[report.status]} ", _STYLE[report.status]), (", ".join(parts), "bold"))
     for server in report.servers:
-        page.line(_server_line(server.label, server.addresses, server.mode), indent=4)
+        page.line(_server_line(server.label, server.addresses), indent=4)
     if not report.servers:
         page.line("  no Copilot server was found running here", indent=2)
 
 
-def _server_line(label: str, addresses: tuple[str, ...], mode: str) -> str:
+def _server_line(label: str, addresses: tuple[str, ...]) -> str:
     where = f", listening on {', '.join(addresses)}" if addresses else ""
-    what = "" if mode in {"server", "headless"} else f", started as {mode}"
-    return _plain(f"  {label}{where}{what}").join(("  ", ""))
+    return f"  {_plain(label)}{_plain(where) if where else ''}"
 
 
 def _finding(page: _Page, finding: ReportedFinding) -> None:
@@ -269,12 +274,8 @@ def _hop(page: _Page, hop: Hop, *, verbose: bool) -> None:
     if verbose and hop.elapsed_ms:
         detail += f" ({hop.elapsed_ms:.1f} ms)"
     text = Text(_plain(detail), style="bright_black" if hop.status == "skip" else "")
-    head = Text(f"  {_MARK[hop.status]} ", style=style) + Text(hop.name.ljust(18), style=style)
-    first = True
-    for part in text.wrap(page._console, page._width - 22) or [Text()]:  # noqa: SLF001
-        part.rstrip()
-        page._write((head if first else Text(" " * 22)) + part)  # noqa: SLF001
-        first = False
+    head = Text(f"  {_MARK[hop.status]} {hop.name:<18}", style=style)
+    page.beside(head, text)
 
 
 def _rest(page: _Page, report: Report, *, verbose: bool) -> None:

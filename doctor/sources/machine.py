@@ -1,0 +1,371 @@
+"""The source "this machine": what its processes, sockets and environment show, as a Deployment.
+
+This is the boundary that secrets do not cross:
+raw command lines and environments come in, kinds and lengths go out.
+"""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from doctor.deployment import (
+    Client,
+    Deployment,
+    Environment,
+    Holder,
+    Host,
+    Listener,
+    LogFile,
+    Origin,
+    Process,
+    Server,
+    Target,
+    Unseen,
+    WantedPort,
+)
+from doctor.deployment.launch import LaunchCommand, parse
+from doctor.deployment.targets import parse_target
+from doctor.deployment.values import describe_all
+from doctor.redaction import Vault
+from doctor.sources import folders, place, processes, sockets
+from doctor.sources.processes import CopilotProcess, NotVisible, ProcessTable
+from doctor.sources.sdk import sdk_of_process, sdks_of_project
+
+DOCUMENTED_PORT: Final = 3000
+"""The port of the documented command; looked at where nothing else names one."""
+
+_MOST_WORDS: Final = 64
+_MOST_CLIENTS: Final = 200
+
+
+def look(
+    *,
+    environ: Mapping[str, str],
+    vault: Vault,
+    targets: Sequence[Target] = (),
+    port: int | None = None,
+) -> Deployment:
+    """Return what this machine shows.
+
+    Args:
+        environ: The doctor's own environment.
+        vault: Learns every secret that is read.
+        targets: What the user wants to reach; without any, what ``COPILOT_CLI_URL`` says.
+        port: What the user wants to start or to reach a server on.
+    """
+    shell = describe_all(dict(environ), vault)
+    table = processes.running()
+    found = [item for item in processes.copilot_processes(table) if _is_ours(item)]
+    ports = _ports(targets, port, shell)
+    seen = sockets.listening([pid for item in found for pid in item.pids], ports)
+    unseen = [_unseen(item, "this machine", "processes") for item in table.limits]
+    unseen += [_unseen(item, "this machine", "sockets") for item in seen.unseen]
+    view = _View(table, seen, vault)
+    servers = tuple(
+        view.server(item, f"server-{number}")
+        for number, item in enumerate(sorted(found, key=lambda item: item.worker.pid), 1)
+    )
+    if not targets:
+        targets = tuple(_declared_targets(environ, shell, port, servers))
+    elif port is not None:
+        targets = (*targets, *_port_target(port, servers))
+    return Deployment(
+        hosts=(place.here(environ, seen.ports_taken),),
+        servers=servers,
+        clients=tuple(view.clients(servers)),
+        targets=tuple(targets),
+        wanted_ports=tuple(view.wanted(targets, port, servers)),
+        shell=shell,
+        sdks=sdks_of_project(Path.cwd()) if _has_cwd() else (),
+        unseen=tuple((*unseen, *view.unseen)),
+        has_gh=shutil.which("gh", path=environ.get("PATH")) is not None,
+    )
+
+
+class _View:
+    """Turns raw processes and sockets into nouns, and remembers what could not be seen."""
+
+    def __init__(self, table: ProcessTable, seen: sockets.SocketTable, vault: Vault) -> None:
+        self._table = table
+        self._seen = seen
+        self._vault = vault
+        self.unseen: list[Unseen] = []
+
+    def process(self, pid: int) -> Process:
+        """Describe a process; one that cannot be seen has its number alone."""
+        raw = self._table.get(pid)
+        if raw is None:
+            return Process(pid=pid, is_visible=False)
+        return Process(
+            pid=pid,
+            name=self._vault.outside(raw.name, 60),
+            command=self._vault.outside_all(raw.argv[:_MOST_WORDS], 200),
+            user=processes.user_name(raw.uid),
+            started_at=_utc(raw.started_s),
+            is_visible=raw.is_argv_visible,
+        )
+
+    def server(self, item: CopilotProcess, server_id: str) -> Server:
+        """Describe one running Copilot CLI, wrapper and native child together."""
+        worker = item.worker
+        subject = f"process {worker.pid}"
+        origin = Origin(kind="process", pid=worker.pid)
+        command, environment, raw_environ = self._started_with(item, subject, origin)
+        listeners, are_visible = self._listeners(item, subject, origin)
+        root = processes.root_of(worker.pid) if item.is_other_pid_namespace else ""
+        written = self._folders(item, command, raw_environ, root)
+        wrapper = item.leader if item.leader.pid != worker.pid else None
+        exe = item.exe
+        return Server(
+            id=server_id,
+            origin=origin,
+            command=command,
+            process=self.process(worker.pid),
+            wrapper=self.process(wrapper.pid) if wrapper else None,
+            ancestors=tuple(self.process(ancestor.pid) for ancestor in item.ancestors),
+            is_orphan=item.orphaned,
+            is_container_init=item.is_namespace_init,
+            executable=self._vault.outside(exe) if isinstance(exe, str) else None,
+            version=item.running_version or item.disk_version,
+            disk_version=item.disk_version,
+            environment=environment,
+            listeners=listeners,
+            listeners_visible=are_visible,
+            directories=written[0],
+            log_file=written[1],
+        )
+
+    def _started_with(
+        self, item: CopilotProcess, subject: str, origin: Origin
+    ) -> tuple[LaunchCommand, Environment, dict[str, str] | None]:
+        command = parse(item.arguments, item.running_version or item.disk_version)
+        raw = processes.environ(item.worker.pid)
+        if isinstance(raw, NotVisible):
+            self.unseen.append(_unseen(raw, subject, "environment", origin))
+            hidden = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
+            return self._clean(command, item), hidden, None
+        also = (command.auth_token_env,) if command.auth_token_env else ()
+        environment = describe_all(raw, self._vault, also)
+        # Only now does the vault know what must not stand in the arguments.
+        return self._clean(command, item), environment, dict(raw)
+
+    def _clean(self, command: LaunchCommand, item: CopilotProcess) -> LaunchCommand:
+        program = self._vault.outside_all(item.program, 300)
+        cleaned: LaunchCommand = msgspec.convert(
+            _map_texts(msgspec.to_builtins(command), lambda text: self._vault.outside(text, 300)),
+            LaunchCommand,
+        )
+        return msgspec.structs.replace(cleaned, program=program)
+
+    def _listeners(
+        self, item: CopilotProcess, subject: str, origin: Origin
+    ) -> tuple[tuple[Listener, ...], bool]:
+        hidden = [self._seen.unseen_pids[pid] for pid in item.pids if pid in self._seen.unseen_pids]
+        found = tuple(
+            self._listener(raw)
+            for raw in self._seen.listeners
+            if set(raw.pids) & set(item.pids)
+        )
+        if hidden and not found:
+            self.unseen.append(_unseen(hidden[-1], subject, "sockets", origin))
+            return (), False
+        return found, True
+
+    def _listener(self, raw: sockets.Listener) -> Listener:
+        return Listener(
+            address=raw.address,
+            port=raw.port,
+            family=raw.family,
+            is_dual_stack=raw.is_dual_stack,
+            owner=self.process(raw.pids[-1]) if raw.pids else None,
+            namespace=raw.namespace,
+        )
+
+    def _folders(
+        self,
+        item: CopilotProcess,
+        command: LaunchCommand,
+        environ: dict[str, str] | None,
+        root: str,
+    ) -> tuple[tuple, LogFile | None]:
+        if environ is None:
+            return (), None
+        home = folders.copilot_home(environ)
+        logs = command.log_dir or (os.path.join(home, "logs") if home else None)
+        if logs is not None and not os.path.isabs(logs):
+            base = processes.cwd(item.worker.pid)
+            logs = os.path.join(base, logs) if isinstance(base, str) else None
+        described = []
+        for path, role in ((home, "home"), (logs, "logs")):
+            if path and os.path.isabs(path):
+                described.append(
+                    folders.describe(path, role, uid=item.worker.uid, root=root)
+                )
+        log = folders.log_file(logs, (*item.pids, item.namespace_pid), root) if logs else None
+        return tuple(described), log
+
+    def clients(self, servers: Sequence[Server]) -> Iterable[Client]:
+        """Find the processes that hold a connection to a server's port."""
+        number = 0
+        known: set[tuple[int, str]] = set()
+        own = os.getpid()
+        for server in servers:
+            pids = {p.pid for p in (server.process, server.wrapper) if p}
+            ports = {listener.port for listener in server.listeners if listener.namespace == "own"}
+            for connection in self._seen.connections:
+                if connection.remote_port not in ports or connection.state != "established":
+                    continue
+                for pid in connection.pids:
+                    if pid in pids or pid == own or (pid, server.id) in known:
+                        continue
+                    known.add((pid, server.id))
+                    number += 1
+                    if number <= _MOST_CLIENTS:
+                        yield self._client(pid, server, f"client-{number}")
+
+    def _client(self, pid: int, server: Server, client_id: str) -> Client:
+        origin = Origin(kind="process", pid=pid)
+        raw = processes.environ(pid)
+        if isinstance(raw, NotVisible):
+            self.unseen.append(_unseen(raw, f"process {pid}", "environment", origin))
+            environment = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
+        else:
+            environment = describe_all(raw, self._vault)
+        process = self._table.get(pid)
+        return Client(
+            id=client_id,
+            origin=origin,
+            process=self.process(pid),
+            target=f"{server.listeners[0].address}:{server.port}",
+            server=server.id,
+            sdk=sdk_of_process(process) if process else None,
+            environment=environment,
+        )
+
+    def wanted(
+        self, targets: Sequence[Target], port: int | None, servers: Sequence[Server]
+    ) -> Iterable[WantedPort]:
+        """Describe the ports that a server is wanted on, and who holds them."""
+        wanted: dict[int, Origin] = {}
+        if port is not None:
+            wanted[port] = Origin(kind="target", name="--port")
+        for target in targets:
+            if target.port is not None and _is_local(target.host):
+                wanted.setdefault(target.port, target.origin)
+        if not wanted and not servers:
+            wanted[DOCUMENTED_PORT] = Origin(kind="target", name="documented default")
+        for number, origin in wanted.items():
+            yield WantedPort(
+                port=number,
+                origin=origin,
+                holders=tuple(self._holders(number)),
+                is_visible=self._seen.ports_taken is not None,
+                reason=self._seen.unseen[0].reason if self._seen.unseen else "",
+            )
+
+    def _holders(self, port: int) -> Iterable[Holder]:
+        for listener in self._seen.listeners:
+            if listener.port == port and listener.namespace == "own":
+                owners = listener.pids[-1:] or (None,)
+                for pid in owners:
+                    yield Holder(
+                        port=port,
+                        address=listener.address,
+                        state="listen",
+                        owner=self.process(pid) if pid is not None else self._owner(listener.uid),
+                    )
+        for connection in self._seen.connections:
+            # A server's own ends of its connections have its port too: they are not in the way.
+            if connection.local_port == port and connection.namespace == "own":
+                pid = connection.pids[-1] if connection.pids else None
+                yield Holder(
+                    port=port,
+                    address=connection.local_address,
+                    state=connection.state,
+                    remote=f"{connection.remote_address}:{connection.remote_port}",
+                    owner=self.process(pid) if pid is not None else None,
+                )
+
+    @staticmethod
+    def _owner(uid: int | None) -> Process | None:
+        # The kernel tells a socket's user even where its process cannot be seen.
+        return None if uid is None else Process(pid=0, user=processes.user_name(uid), is_visible=False)
+
+
+def _is_ours(item: CopilotProcess) -> bool:
+    """Leave out a program that is only called ``copilot`` (AWS has one), unless it serves."""
+    if item.is_certain:
+        return True
+    return bool({"--server", "--headless", "--acp", "--stdio"} & set(item.arguments))
+
+
+def _ports(targets: Sequence[Target], port: int | None, shell: Environment) -> set[int]:
+    found = {target.port for target in targets if target.port is not None}
+    declared = shell.text("COPILOT_CLI_URL")
+    if declared:
+        target = parse_target(declared, Origin(kind="environment", name="COPILOT_CLI_URL"))
+        if target.port is not None:
+            found.add(target.port)
+    if port is not None:
+        found.add(port)
+    return found or {DOCUMENTED_PORT}
+
+
+def _declared_targets(
+    environ: Mapping[str, str], shell: Environment, port: int | None, servers: Sequence[Server]
+) -> Iterable[Target]:
+    if shell.is_set("COPILOT_CLI_URL"):
+        yield parse_target(
+            environ["COPILOT_CLI_URL"], Origin(kind="environment", name="COPILOT_CLI_URL")
+        )
+    yield from _port_target(port, servers)
+
+
+def _port_target(port: int | None, servers: Sequence[Server]) -> Iterable[Target]:
+    """Reach the server on ``--port``, where one of this machine listens there."""
+    if port is not None and any(item.port == port for server in servers for item in server.listeners):
+        yield parse_target(f"127.0.0.1:{port}", Origin(kind="target", name="--port"))
+
+
+def _is_local(host: str) -> bool:
+    if host in {"localhost", "::1", "0.0.0.0", "::"} or host.startswith("127."):  # noqa: S104
+        return True
+    return host == socket.gethostname() or host in sockets.interface_addresses()
+
+
+def _unseen(found: NotVisible, subject: str, what: str, origin: Origin | None = None) -> Unseen:
+    return Unseen(
+        what=what, subject=subject, reason=found.reason, remedy=found.remedy, origin=origin
+    )
+
+
+def _map_texts(value: object, change: Callable[[str], str]) -> object:
+    """Return a copy of plain data with every text changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return [_map_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {name: _map_texts(item, change) for name, item in value.items()}
+    return value
+
+
+def _utc(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _has_cwd() -> bool:
+    try:
+        Path.cwd()
+    except OSError:  # the folder that the doctor was started in is gone
+        return False
+    return True
