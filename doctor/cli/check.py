@@ -22,10 +22,10 @@ from doctor.reports.report import Report, exit_code
 @click.command(
     epilog="""\b
 Examples:
-  copilot-doctor check                     this machine, and COPILOT_CLI_URL where set
-  copilot-doctor check localhost:3000      the way to one server
-  copilot-doctor check --port 3000         can a server start on this port?
-  copilot-doctor check --json              for programs
+  copilot-doctor check                  this machine, and COPILOT_CLI_URL if set
+  copilot-doctor check localhost:3000   the way to one server
+  copilot-doctor check --port 3000      can a server start on this port?
+  copilot-doctor check --json           for programs
   copilot-doctor check --select port-in-use --select credentials
   copilot-doctor check --output json=report.json
 

@@ -157,6 +157,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 def describe(name: str, value: str, vault: Vault) -> Variable:
     """Turn a variable's value into what a Deployment may hold of it."""
     quirks = _quirks(value)
+    for part in _userinfo(value):
+        vault.add(name, part)
     if not value:
         return Variable(name=name, kind="empty", length=0, text="" if name in SHOWN else None)
     if name in SHOWN:
@@ -189,6 +191,14 @@ def describe_all(environ: dict[str, str], vault: Vault, also: tuple[str, ...] = 
         elif is_secret_name(name):
             vault.add(name, environ[name])
     return Environment(variables=tuple(variables))
+
+
+def _userinfo(value: str) -> list[str]:
+    """Return what is secret in a URL: its user and password, such as a proxy's."""
+    before, at, _ = value.partition("@")
+    if not at or "://" not in before:
+        return []
+    return [part for part in before.split("://", 1)[1].split(":", 1) if part]
 
 
 def _quirks(value: str) -> tuple[Quirk, ...]:

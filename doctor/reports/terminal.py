@@ -178,6 +178,8 @@ def _verdict(page: _Page, report: Report) -> None:
         parts.append(_count(warnings, "warning"))
     if broke:
         parts.append(f"{_count(broke, 'check')} of the doctor broke")
+    if not problems:
+        parts += [f"the route to {_plain(r.target)} is broken" for r in report.routes if r.status == "fail"][:3]
     if not parts:
         nothing = not (report.summary.passed or report.summary.warn or report.summary.fail)
         parts.append("nothing could be checked" if nothing else "no problem found")
