@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: help install test unit lint format types bench verified check
+.PHONY: help install test unit lint format types bench record verified check
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ check: lint types unit ## What to run before a commit
 
 bench: ## Time the doctor against the manual procedure (prints ratios)
 	$(PYTHON) scripts/bench.py
+
+record: ## Record Deployments of real servers as fixtures
+	$(PYTHON) scripts/record_deployments.py
 
 verified: ## Run the scenarios and record which fixes they prove
 	COPILOT_DOCTOR_RECORD_VERIFIED=1 $(PYTHON) -m pytest tests/scenarios

@@ -68,9 +68,7 @@ class Examination:
         ]
         routes = side_by_side(walks)
         servers = tuple(_informed(server, routes) for server in deployment.servers)
-        self.deployment = msgspec.structs.replace(
-            deployment, routes=tuple(routes), servers=servers
-        )
+        self.deployment = msgspec.structs.replace(deployment, routes=tuple(routes), servers=servers)
 
     def _connection_token(self) -> Secret | None:
         value = os.environ.get("COPILOT_CONNECTION_TOKEN", "")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -219,7 +218,9 @@ def _reported(check: Check, finding: Finding, related: Sequence[Related]) -> Rep
 
 @cache
 def _verified() -> dict[str, dict[str, list[str]]]:
-    text = files("doctor.catalogue").joinpath("verified.json").read_text(encoding="utf-8")
+    text = (
+        Path(__file__).with_name("catalogue").joinpath("verified.json").read_text(encoding="utf-8")
+    )
     loaded: dict[str, dict[str, list[str]]] = json.loads(text)["fixes"]
     return loaded
 

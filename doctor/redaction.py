@@ -52,7 +52,8 @@ _SHAPES: Final = re.compile(
     re.VERBOSE,
 )
 _SECRET_WORD: Final = (
-    r"(?:token|secret|passwd|password|passphrase|pwd|api[-_]?key|apikey|access[-_]?key|private[-_]?key"
+    r"(?:token|secret|passwd|password|passphrase|pwd"
+    r"|api[-_]?key|apikey|access[-_]?key|private[-_]?key"
     r"|credential|authorization|cookie|session[-_]?key|signature)"
 )
 # By name: NAME=value, NAME: value, "name": "value" and --name value.
@@ -66,8 +67,12 @@ _OPTION: Final = re.compile(
     rf"(?P<name>(?<!\S)--?[\w-]{{0,80}}{_SECRET_WORD}[\w-]{{0,40}}\s+)(?P<value>[^\s-]\S*)",
     re.IGNORECASE,
 )
-_BEARER: Final = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)(?P<value>[\w.~+/=-]{6,})", re.IGNORECASE)
-_USERINFO: Final = re.compile(r"(?P<name>\b[a-z][a-z0-9+.-]*://)(?P<value>[^\s/@]+)(?=@)", re.IGNORECASE)
+_BEARER: Final = re.compile(
+    r"(?P<name>\b(?:bearer|basic)\s+)(?P<value>[\w.~+/=-]{6,})", re.IGNORECASE
+)
+_USERINFO: Final = re.compile(
+    r"(?P<name>\b[a-z][a-z0-9+.-]*://)(?P<value>[^\s/@]+)(?=@)", re.IGNORECASE
+)
 _SECRET_NAME: Final = re.compile(_SECRET_WORD, re.IGNORECASE)
 # A flag that takes the *name* of a variable, and words that only look like a secret's name.
 _NOT_SECRET: Final = frozenset({"--auth-token-env", "--secret-env-vars", "token_type", "tokentype"})
@@ -180,7 +185,11 @@ def token_kind(value: str) -> TokenKind:
     for prefix, kind in _PREFIXES:
         if bare.startswith(prefix):
             rest = bare[len(prefix) :]
-            return "placeholder" if len(rest) >= _SHORTEST_KNOWN and len(set(rest.lower())) == 1 else kind
+            return (
+                "placeholder"
+                if len(rest) >= _SHORTEST_KNOWN and len(set(rest.lower())) == 1
+                else kind
+            )
     return "unrecognised"
 
 

@@ -95,7 +95,11 @@ def main() -> None:
             ["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN"],
             ["nc", "-z", "-v", "127.0.0.1", port]
             if shutil.which("nc")
-            else [sys.executable, "-c", f"import socket;socket.create_connection(('127.0.0.1',{port}))"],
+            else [
+                sys.executable,
+                "-c",
+                f"import socket;socket.create_connection(('127.0.0.1',{port}))",
+            ],
             [sys.executable, "-c", SDK_SCRIPT, f"127.0.0.1:{port}"],
             env=env,
         )

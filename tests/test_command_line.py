@@ -39,7 +39,9 @@ def test_version(option: str) -> None:
     assert doctor(option).stdout == f"copilot-doctor {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [("--help",), ("-h",), ("check", "--help"), ("checks", "-h"), ("explain", "-h")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("-h",), ("check", "--help"), ("checks", "-h"), ("explain", "-h")]
+)
 def test_help_has_examples(args: tuple[str, ...]) -> None:
     result = doctor(*args)
 
@@ -96,7 +98,9 @@ def test_a_malformed_environment_value_is_one_clear_line(name: str, value: str) 
 
 
 def test_every_option_can_come_from_the_environment() -> None:
-    result = doctor("check", COPILOT_DOCTOR_JSON="1", COPILOT_DOCTOR_SELECT="port-in-use client-isolation")
+    result = doctor(
+        "check", COPILOT_DOCTOR_JSON="1", COPILOT_DOCTOR_SELECT="port-in-use client-isolation"
+    )
 
     assert [check["id"] for check in json.loads(result.stdout)["checks"]] == [
         "port-in-use",
@@ -127,7 +131,9 @@ def test_output_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     complaint(doctor("check", "--output", f"json={good}", "--output", f"json={bad}"))
     assert list(tmp_path.iterdir()) == []
 
-    result = doctor("check", "--output", f"json={good}", "--output", f"terminal={tmp_path / 'a.txt'}")
+    result = doctor(
+        "check", "--output", f"json={good}", "--output", f"terminal={tmp_path / 'a.txt'}"
+    )
     assert json.loads(good.read_text())["schema_version"] == "1"
     assert stat.S_IMODE(good.stat().st_mode) & 0o600 == 0o600
     assert (tmp_path / "a.txt").read_text()
@@ -135,7 +141,9 @@ def test_output_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "report.json"]
 
 
-@pytest.mark.parametrize("args", [("--version",), ("--help",), ("checks",), ("explain", "model"), ("check", "--json")])
+@pytest.mark.parametrize(
+    "args", [("--version",), ("--help",), ("checks",), ("explain", "model"), ("check", "--json")]
+)
 def test_heavy_modules_are_not_imported_where_they_are_not_needed(args: tuple[str, ...]) -> None:
     script = (
         "import sys\n"

@@ -127,8 +127,9 @@ def test_an_error_answer_keeps_its_code(cli_version: str) -> None:
     ):
         with pytest.raises(WireError, match="-32002 AUTHENTICATION_FAILED"):
             wire.connect("wrong")
-        assert wire.connect("right")["ok"]
-        assert wire.ping()["message"] == "pong: hello"
+        with Wire.open(server.port) as second:
+            assert second.connect("right")["ok"]
+            assert second.ping()["message"] == "pong: hello"
 
 
 @real
@@ -153,8 +154,8 @@ def test_sdk_versions_that_do_not_fit_say_so(tmp_path: Path) -> None:
 @real
 def test_an_idle_client_is_a_process_with_a_connection() -> None:
     with start_server(NEWEST) as server, idle_client(NEW, server.url) as client:
-        remote = [c.raddr for c in psutil.Process(client.pid).net_connections("tcp") if c.raddr]
-        assert [address.port for address in remote] == [server.port]
+        (connection,) = psutil.Process(client.pid).net_connections("tcp")
+        assert connection.raddr[1] == server.port
     assert not _runs(client.pid)
 
 
@@ -229,7 +230,7 @@ def test_the_environment_of_the_tests_is_clean() -> None:
 def test_a_missing_part_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with (
-        pytest.raises(MissingPartError, match="CLI 0.0.1 is not in the cache"),
+        pytest.raises(MissingPartError, match=r"CLI 0\.0\.1 is not in the cache"),
         start_server("0.0.1"),
     ):
         pass

@@ -15,7 +15,9 @@ CAUSE = Cause(id="cause", text="It is so.", observed=("1.0.63",))
 ORIGIN = Origin(kind="process", pid=7)
 
 
-def finding(status: str = "fail", subject: str = "server", follows: tuple[str, ...] = ()) -> Finding:
+def finding(
+    status: str = "fail", subject: str = "server", follows: tuple[str, ...] = ()
+) -> Finding:
     return Finding(
         status=status,  # type: ignore[arg-type]
         title=f"a {status}",

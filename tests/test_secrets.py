@@ -1,7 +1,6 @@
 """Planted secrets must not come out, whatever is run, in whatever format, also when it breaks."""
 
 import contextlib
-
 import json
 import os
 import secrets
@@ -152,7 +151,9 @@ def test_no_command_shows_a_secret(tmp_path: Path, command: tuple[str, ...]) -> 
     home = tmp_path / "home"
     (home / ".copilot").mkdir(parents=True)
     stored = canary("gho_")
-    (home / ".copilot/config.json").write_text(json.dumps({"copilotTokens": {"github.com": stored}}))
+    (home / ".copilot/config.json").write_text(
+        json.dumps({"copilotTokens": {"github.com": stored}})
+    )
     message = " ".join([*values.values(), *unknown.values(), "\x1b[31m"])
     with (
         process_full_of_secrets(tmp_path, values) as held,
@@ -160,7 +161,10 @@ def test_no_command_shows_a_secret(tmp_path: Path, command: tuple[str, ...]) -> 
     ):
         files = []
         if command[0] == "check":
-            files = [f"--output=json={tmp_path / 'out.json'}", f"--output=terminal={tmp_path / 'out'}"]
+            files = [
+                f"--output=json={tmp_path / 'out.json'}",
+                f"--output=terminal={tmp_path / 'out'}",
+            ]
             command = (*command, f"127.0.0.1:{port}", "--port", str(held), "--timeout", "3", *files)
         result = subprocess.run(
             [sys.executable, "-m", "doctor", *command],
@@ -252,5 +256,3 @@ def test_nothing_prints_but_the_command_line() -> None:
             text = path.read_text()
             assert " print(" not in text, path
             assert "sys.exit" not in text, path
-
-

@@ -44,9 +44,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     safe: bool = False
 
 
-def command(
-    fix_id: str, summary: str, *lines: str | tuple[str, ...], safe: bool = False
-) -> Fix:
+def command(fix_id: str, summary: str, *lines: str | tuple[str, ...], safe: bool = False) -> Fix:
     """Make a fix of command lines, each a ready shell line or an argument vector."""
     texts = [line if isinstance(line, str) else shlex.join(line) for line in lines]
     if len(lines) == 1 and not isinstance(lines[0], str):

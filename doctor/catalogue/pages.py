@@ -43,7 +43,9 @@ SDK_AUTHENTICATE: Final = Documented(
 SDK_SERVER_TOKENS: Final = Documented(
     title="Copilot SDK, Server-to-server tokens", url=f"{_SDK}/auth/server-to-server-tokens.md"
 )
-SDK_PROVIDER: Final = Documented(title="Copilot SDK, Bring your own key", url=f"{_SDK}/auth/byok.md")
+SDK_PROVIDER: Final = Documented(
+    title="Copilot SDK, Bring your own key", url=f"{_SDK}/auth/byok.md"
+)
 SDK_BACKEND: Final = Documented(
     title="Copilot SDK, Backend services", url=f"{_SDK}/setup/backend-services.md"
 )
@@ -59,4 +61,8 @@ SDK_DEBUGGING: Final = Documented(
 COMMAND_REFERENCE: Final = Documented(
     title="GitHub Copilot CLI command reference",
     url=f"{_DOCS}/reference/copilot-cli-reference/cli-command-reference",
+)
+COMPOSE_NETWORKING: Final = Documented(
+    title="Docker documentation, Networking in Compose",
+    url="https://docs.docker.com/compose/how-tos/networking/",
 )

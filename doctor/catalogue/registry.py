@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from doctor import checks
 from doctor.catalogue.check import Check
+
+if TYPE_CHECKING:
+    from doctor.catalogue.findings import Outcome
+    from doctor.deployment import Deployment
 
 GROUP: Final = "copilot_doctor.checks"
 
@@ -72,9 +76,31 @@ def _others() -> Iterator[Check]:
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=GROUP):
-        check = entry.load()
+        try:
+            check = entry.load()
+        except Exception as error:  # noqa: BLE001 - another package's defect must not stop ours
+            check = _broken(entry.name, error)
         if isinstance(check, Check):
             yield check
+
+
+def _broken(name: str, error: Exception) -> Check:
+    """Stand in for a check that could not be loaded: it ends in ``error`` and says why."""
+    text = f"the check could not be loaded: {type(error).__name__}"
+
+    def judge(_: "Deployment") -> "Iterator[Outcome]":
+        raise RuntimeError(text)
+        yield  # a generator, as every judge is
+
+    return Check(
+        id=name,
+        title=f"Can the check {name} be loaded?",
+        category="process",
+        looks_at="nothing",
+        symptoms=(),
+        causes=(),
+        judge=judge,
+    )
 
 
 def _names_group(folder: Path) -> bool:

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 # Name → (module:attribute, one line for --help). A command is imported when it is called.
 COMMANDS: Final = {
-    "check": ("doctor.cli.check:check", "Diagnose this machine and the way to a server (the default)."),
+    "check": (
+        "doctor.cli.check:check",
+        "Diagnose this machine and the way to a server (the default).",
+    ),
     "checks": ("doctor.cli.checks:checks", "List the checks."),
-    "explain": ("doctor.cli.explain:explain", "Explain one check: causes, fixes, and how they are known."),
+    "explain": (
+        "doctor.cli.explain:explain",
+        "Explain one check: causes, fixes, and how they are known.",
+    ),
 }
 
 _SETTINGS: Final[dict[str, Any]] = {

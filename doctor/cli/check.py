@@ -41,7 +41,7 @@ The connection token is taken from COPILOT_CONNECTION_TOKEN, never from an argum
 )
 @report_options
 @click.pass_context
-def check(  # noqa: PLR0913 - one parameter an option
+def check(
     ctx: click.Context,
     targets: tuple[str, ...],
     *,

@@ -14,7 +14,6 @@ from doctor.cli.app import UsageProblem
 from doctor.cli.options import columns, emit, option
 
 
-
 @click.command(
     epilog="""\b
 Examples:
@@ -113,6 +112,3 @@ def fitted(text: str) -> str:
 
         return fit(text, encoding)
     return text
-
-
-

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -104,6 +103,8 @@ class Outputs:
         if path.is_dir():
             msg = f"--output cannot write {outside(place, 120)!r}: it is a directory"
             raise UsageProblem(msg)
+        import tempfile
+
         try:
             # Written beside its place and renamed at the end: never a half report.
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -84,7 +84,7 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         address: As bound: ``127.0.0.1``, ``0.0.0.0``, ``::``, …
         is_dual_stack: Whether an IPv6 wildcard takes IPv4 connections too; None: not known.
         owner: The process that holds it, None where that cannot be seen.
-        namespace: ``own`` or ``other``: another network namespace (a container's) than the doctor's.
+        namespace: ``other``: in a network namespace (a container's) that is not the doctor's.
     """
 
     address: str
@@ -436,6 +436,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         shell: The environment that the doctor itself was started with.
+        directories: Where a server started from that shell would write.
         sdks: What the project in the working directory uses.
         unseen: What could not be seen, and why.
     """
@@ -447,6 +448,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     routes: tuple[Route, ...] = ()
     wanted_ports: tuple[WantedPort, ...] = ()
     shell: Environment = Environment(visible=False, reason="not read")
+    directories: tuple[Directory, ...] = ()
     sdks: tuple[Sdk, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     has_gh: bool | None = None
@@ -480,4 +482,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def handshake(self, server: Server) -> Handshake | None:
         """Return what a server said of itself, the most telling route first."""
         found = [r.handshake for r in self.routes_to(server) if r.handshake is not None]
-        return max(found, key=lambda shake: (shake.signed_in is not None, shake.peer == "copilot"), default=None)
+        return max(
+            found,
+            key=lambda shake: (shake.signed_in is not None, shake.peer == "copilot"),
+            default=None,
+        )

@@ -1,0 +1,1 @@
+"""Probes: what is measured on the way from a client to a server."""

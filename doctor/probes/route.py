@@ -16,7 +16,6 @@ from doctor.deployment import (
     Handshake,
     Hop,
     Listener,
-    Origin,
     Resolution,
     Route,
     Server,
@@ -226,7 +225,9 @@ def _worst(hops: tuple[Hop, ...]) -> Status:
 
 def _reachable_address(listener: Listener) -> str:
     if listener.scope == "every":
-        return "::1" if listener.family == "ipv6" and listener.is_dual_stack is False else "127.0.0.1"
+        return (
+            "::1" if listener.family == "ipv6" and listener.is_dual_stack is False else "127.0.0.1"
+        )
     return listener.address
 
 

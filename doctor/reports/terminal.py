@@ -13,7 +13,6 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from doctor import __version__
 from doctor.behaviour.versions import span
 from doctor.deployment import Hop, Status, Unseen
 from doctor.redaction import printable
@@ -56,6 +55,8 @@ _ASCII: Final = str.maketrans(
         "\N{NO-BREAK SPACE}": " ",
     }
 )
+# What a person or a script runs for itself: nobody connects to it.
+_PERSONAL: Final = frozenset({"interactive", "prompt", "subcommand", "help"})
 _LABEL_WIDTH: Final = 10
 _NARROWEST: Final = 40
 
@@ -80,10 +81,10 @@ def render(
         quiet: Show the findings alone.
     """
     page = _Page(width=max(width, _NARROWEST), color=color)
-    _verdict(page, report)
+    _verdict(page, report, verbose=verbose)
     for finding in report.findings:
         if finding.status != "unknown" or verbose:
-            _finding(page, finding)
+            _finding(page, finding, verbose=verbose)
     if not quiet:
         for route in report.routes:
             _route(page, route, verbose=verbose)
@@ -134,9 +135,7 @@ class _Page:
             row.rstrip()
             self._write(Text.assemble(" " * (indent if number else 0), row))
 
-    def row(
-        self, label: str, texts: Iterable[Text], *, indent: int = 2, wrap: bool = True
-    ) -> None:
+    def row(self, label: str, texts: Iterable[Text], *, indent: int = 2, wrap: bool = True) -> None:
         """Write texts beside a label, each from a line of its own."""
         head = Text(" " * indent + label.ljust(_LABEL_WIDTH), style="bold")
         rows = texts
@@ -167,32 +166,42 @@ def _plain(text: str) -> str:
     return printable(text, 4000)
 
 
-def _verdict(page: _Page, report: Report) -> None:
-    problems = sum(finding.status == "fail" for finding in report.findings)
-    warnings = sum(finding.status == "warn" for finding in report.findings)
-    broke = report.summary.error
-    parts = []
-    if problems:
-        parts.append(_count(problems, "problem"))
-    if warnings:
-        parts.append(_count(warnings, "warning"))
-    if broke:
-        parts.append(f"{_count(broke, 'check')} of the doctor broke")
-    if not problems:
-        parts += [f"the route to {_plain(r.target)} is broken" for r in report.routes if r.status == "fail"][:3]
-    if not parts:
-        nothing = not (report.summary.passed or report.summary.warn or report.summary.fail)
-        parts.append("nothing could be checked" if nothing else "no problem found")
-    not_seen = report.summary.unknown
-    if not_seen:
-        parts.append(f"{_count(not_seen, 'check')} could not see what {'it needs' if not_seen == 1 else 'they need'}")
-    if report.is_partial:
-        parts.append("interrupted, this is what was known by then")
-    page.line((f"{_MARK[report.status]} ", _STYLE[report.status]), (", ".join(parts), "bold"))
+def _verdict(page: _Page, report: Report, *, verbose: bool) -> None:
+    page.line(
+        (f"{_MARK[report.status]} ", _STYLE[report.status]),
+        (", ".join(_verdict_words(report)), "bold"),
+    )
     for server in report.servers:
-        page.line(_server_line(server.label, server.addresses), indent=4)
-    if not report.servers:
+        if server.mode not in _PERSONAL or verbose:
+            page.line(_server_line(server.label, server.addresses), indent=4)
+    if all(server.mode in _PERSONAL for server in report.servers):
         page.line("  no Copilot server was found running here", indent=2)
+
+
+def _verdict_words(report: Report) -> Iterator[str]:
+    statuses = [finding.status for finding in report.findings]
+    said = False
+    for status, word in (("fail", "problem"), ("warn", "warning")):
+        if status in statuses:
+            said = True
+            yield _count(statuses.count(status), word)
+    if "fail" not in statuses:
+        broken = [route for route in report.routes if route.status == "fail"]
+        for route in broken[:3]:
+            said = True
+            yield f"the route to {_plain(route.target)} is broken"
+    if report.summary.error:
+        said = True
+        yield f"{_count(report.summary.error, 'check')} of the doctor broke"
+    if not said:
+        nothing = not (report.summary.passed or report.summary.warn or report.summary.fail)
+        yield "nothing could be checked" if nothing else "no problem found"
+    unknown = report.summary.unknown
+    if unknown:
+        needs = "it needs" if unknown == 1 else "they need"
+        yield f"{_count(unknown, 'check')} could not see what {needs}"
+    if report.is_partial:
+        yield "interrupted, this is what was known by then"
 
 
 def _server_line(label: str, addresses: tuple[str, ...]) -> str:
@@ -200,7 +209,7 @@ def _server_line(label: str, addresses: tuple[str, ...]) -> str:
     return f"  {_plain(label)}{_plain(where) if where else ''}"
 
 
-def _finding(page: _Page, finding: ReportedFinding) -> None:
+def _finding(page: _Page, finding: ReportedFinding, *, verbose: bool) -> None:
     page.blank()
     page.line(
         (f"{_MARK[finding.status]} ", _STYLE[finding.status]),
@@ -216,10 +225,22 @@ def _finding(page: _Page, finding: ReportedFinding) -> None:
     if finding.evidence:
         page.row("Evidence", [Text(_plain(item.text)) for item in finding.evidence])
     page.row("Cause", [Text(_plain(finding.cause)), *_provenance(finding)])
-    for number, fix in enumerate(finding.fixes):
+    shown, others = _chosen(finding.fixes, verbose=verbose)
+    for number, fix in enumerate(shown):
         _fix(page, fix, "Fix" if number == 0 else "or")
+    if others:
+        page.row("", [Text(f"for {', '.join(others)}: run with --verbose", style="bright_black")])
     for related in finding.related:
         page.row("Hence", [Text(_plain(f"{related.title} [{related.check}]"))])
+
+
+def _chosen(fixes: tuple[ShownFix, ...], *, verbose: bool) -> tuple[list[ShownFix], list[str]]:
+    """Return the fixes to show, and the languages of snippets that would only repeat the first."""
+    if verbose:
+        return list(fixes), []
+    first = next((fix for fix in fixes if fix.kind == "code"), None)
+    shown = [fix for fix in fixes if fix.kind != "code" or fix is first]
+    return shown, [fix.language for fix in fixes if fix.kind == "code" and fix is not first]
 
 
 def _provenance(finding: ReportedFinding) -> Iterator[Text]:
@@ -233,7 +254,9 @@ def _provenance(finding: ReportedFinding) -> Iterator[Text]:
     if finding.observed:
         yield Text(f"Observed on CLI {span(finding.observed)}", style="bright_black")
     else:
-        yield Text("Not reproduced on a real CLI: documented or reported only", style="bright_black")
+        yield Text(
+            "Not reproduced on a real CLI: documented or reported only", style="bright_black"
+        )
 
 
 def _fix(page: _Page, fix: ShownFix, label: str) -> None:
@@ -300,7 +323,9 @@ def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
                 page.row(label, [Text(", ".join(ids), style=_STYLE[status])], indent=0)  # type: ignore[index]
     for check in report.checks:
         if check.status == "error":
-            page.row("Broken", [Text(_plain(f"{check.id}: {check.reason}"), style="magenta")], indent=0)
+            page.row(
+                "Broken", [Text(_plain(f"{check.id}: {check.reason}"), style="magenta")], indent=0
+            )
     notes = [f for f in report.findings if f.status == "unknown"] if not verbose else []
     if report.unseen or notes:
         page.row("Not seen", [*_notes(notes), *_unseen(report.unseen)], indent=0)
@@ -308,7 +333,9 @@ def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
 
 def _notes(findings: Iterable[ReportedFinding]) -> Iterator[Text]:
     for finding in findings:
-        yield Text(_plain(f"? {finding.title}: copilot-doctor explain {finding.check}"), style="cyan")
+        yield Text(
+            _plain(f"? {finding.title}: copilot-doctor explain {finding.check}"), style="cyan"
+        )
 
 
 def _unseen(unseen: Iterable[Unseen]) -> Iterator[Text]:
@@ -319,13 +346,3 @@ def _unseen(unseen: Iterable[Unseen]) -> Iterator[Text]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def render_catalogue_line(check_id: str, title: str) -> str:
-    """Return a line of the list of checks."""
-    return f"{check_id:<22}{title}"
-
-
-def version_line() -> str:
-    """Return what ``--version`` prints."""
-    return f"copilot-doctor {__version__}"

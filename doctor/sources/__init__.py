@@ -1,0 +1,1 @@
+"""Sources: what a place shows, turned into a Deployment."""

@@ -7,20 +7,17 @@ raw command lines and environments come in, kinds and lengths go out.
 import os
 import shutil
 import socket
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from doctor.deployment import (
     Client,
     Deployment,
+    Directory,
     Environment,
     Holder,
-    Host,
     Listener,
     LogFile,
     Origin,
@@ -84,7 +81,7 @@ def look(
         wanted_ports=tuple(view.wanted(targets, port, servers)),
         shell=shell,
         sdks=sdks_of_project(Path.cwd()) if _has_cwd() else (),
-        unseen=tuple((*unseen, *view.unseen)),
+        unseen=(*unseen, *view.unseen),
         has_gh=shutil.which("gh", path=environ.get("PATH")) is not None,
     )
 
@@ -145,33 +142,24 @@ class _View:
     def _started_with(
         self, item: CopilotProcess, subject: str, origin: Origin
     ) -> tuple[LaunchCommand, Environment, dict[str, str] | None]:
-        command = parse(item.arguments, item.running_version or item.disk_version)
+        version = item.running_version or item.disk_version
         raw = processes.environ(item.worker.pid)
         if isinstance(raw, NotVisible):
             self.unseen.append(_unseen(raw, subject, "environment", origin))
-            hidden = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
-            return self._clean(command, item), hidden, None
-        also = (command.auth_token_env,) if command.auth_token_env else ()
-        environment = describe_all(raw, self._vault, also)
+            environment = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
+        else:
+            named = parse(item.arguments, version).auth_token_env
+            environment = describe_all(raw, self._vault, (named,) if named else ())
         # Only now does the vault know what must not stand in the arguments.
-        return self._clean(command, item), environment, dict(raw)
-
-    def _clean(self, command: LaunchCommand, item: CopilotProcess) -> LaunchCommand:
-        program = self._vault.outside_all(item.program, 300)
-        cleaned: LaunchCommand = msgspec.convert(
-            _map_texts(msgspec.to_builtins(command), lambda text: self._vault.outside(text, 300)),
-            LaunchCommand,
-        )
-        return msgspec.structs.replace(cleaned, program=program)
+        command = parse(item.arguments, version, program=item.program, clean=self._vault.outside)
+        return command, environment, None if isinstance(raw, NotVisible) else dict(raw)
 
     def _listeners(
         self, item: CopilotProcess, subject: str, origin: Origin
     ) -> tuple[tuple[Listener, ...], bool]:
         hidden = [self._seen.unseen_pids[pid] for pid in item.pids if pid in self._seen.unseen_pids]
         found = tuple(
-            self._listener(raw)
-            for raw in self._seen.listeners
-            if set(raw.pids) & set(item.pids)
+            self._listener(raw) for raw in self._seen.listeners if set(raw.pids) & set(item.pids)
         )
         if hidden and not found:
             self.unseen.append(_unseen(hidden[-1], subject, "sockets", origin))
@@ -194,20 +182,18 @@ class _View:
         command: LaunchCommand,
         environ: dict[str, str] | None,
         root: str,
-    ) -> tuple[tuple, LogFile | None]:
+    ) -> tuple[tuple[Directory, ...], LogFile | None]:
         if environ is None:
             return (), None
-        home = folders.copilot_home(environ)
-        logs = command.log_dir or (os.path.join(home, "logs") if home else None)
-        if logs is not None and not os.path.isabs(logs):
-            base = processes.cwd(item.worker.pid)
-            logs = os.path.join(base, logs) if isinstance(base, str) else None
+        base = processes.cwd(item.worker.pid)
+        home = _absolute(folders.copilot_home(environ), base)
+        logs = _absolute(command.log_dir, base) or (f"{home}/logs" if home else None)
+        uid = item.worker.uid
         described = []
-        for path, role in ((home, "home"), (logs, "logs")):
-            if path and os.path.isabs(path):
-                described.append(
-                    folders.describe(path, role, uid=item.worker.uid, root=root)
-                )
+        if home:
+            described.append(folders.describe(home, "home", uid=uid, root=root))
+        if logs:
+            described.append(folders.describe(logs, "logs", uid=uid, root=root))
         log = folders.log_file(logs, (*item.pids, item.namespace_pid), root) if logs else None
         return tuple(described), log
 
@@ -296,7 +282,9 @@ class _View:
     @staticmethod
     def _owner(uid: int | None) -> Process | None:
         # The kernel tells a socket's user even where its process cannot be seen.
-        return None if uid is None else Process(pid=0, user=processes.user_name(uid), is_visible=False)
+        return (
+            None if uid is None else Process(pid=0, user=processes.user_name(uid), is_visible=False)
+        )
 
 
 def _is_ours(item: CopilotProcess) -> bool:
@@ -330,7 +318,9 @@ def _declared_targets(
 
 def _port_target(port: int | None, servers: Sequence[Server]) -> Iterable[Target]:
     """Reach the server on ``--port``, where one of this machine listens there."""
-    if port is not None and any(item.port == port for server in servers for item in server.listeners):
+    if port is not None and any(
+        item.port == port for server in servers for item in server.listeners
+    ):
         yield parse_target(f"127.0.0.1:{port}", Origin(kind="target", name="--port"))
 
 
@@ -340,21 +330,17 @@ def _is_local(host: str) -> bool:
     return host == socket.gethostname() or host in sockets.interface_addresses()
 
 
+def _absolute(path: str | None, base: str | NotVisible) -> str | None:
+    """Return a path of a server as it is meant from its working directory."""
+    if not path or Path(path).is_absolute():
+        return path or None
+    return str(Path(base) / path) if isinstance(base, str) else None
+
+
 def _unseen(found: NotVisible, subject: str, what: str, origin: Origin | None = None) -> Unseen:
     return Unseen(
         what=what, subject=subject, reason=found.reason, remedy=found.remedy, origin=origin
     )
-
-
-def _map_texts(value: object, change: Callable[[str], str]) -> object:
-    """Return a copy of plain data with every text changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list | tuple):
-        return [_map_texts(item, change) for item in value]
-    if isinstance(value, dict):
-        return {name: _map_texts(item, change) for name, item in value.items()}
-    return value
 
 
 def _utc(seconds: float | None) -> str | None:

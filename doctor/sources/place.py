@@ -64,7 +64,9 @@ def _can_bind_low_ports() -> bool | None:
     if sys.platform != "linux":
         return os.geteuid() == 0
     try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").split("\n"):
+        for line in (
+            Path("/proc/self/status").read_text(encoding="ascii", errors="replace").split("\n")
+        ):
             if line.startswith("CapEff:"):
                 return bool(int(line.split()[1], 16) >> _CAP_NET_BIND_SERVICE & 1)
     except (OSError, ValueError, IndexError):

@@ -1,0 +1,41 @@
+"""Scenarios prove fixes; what they prove is recorded, and compared with the record."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RECORD = Path(__file__).resolve().parents[2] / "doctor/catalogue/verified.json"
+IS_RECORDING = bool(os.environ.get("COPILOT_DOCTOR_RECORD_VERIFIED"))
+
+Proven = Callable[[str, str, str], None]
+
+
+def _load() -> dict[str, dict[str, list[str]]]:
+    loaded: dict[str, dict[str, list[str]]] = json.loads(RECORD.read_text())["fixes"]
+    return loaded
+
+
+@pytest.fixture
+def proven() -> Proven:
+    """Call it with check, fix and CLI version after a fix has cured a broken set-up.
+
+    With COPILOT_DOCTOR_RECORD_VERIFIED set it writes the record that the doctor ships;
+    else it asserts that the record says so: the record cannot promise less or more than is run.
+    """
+
+    def prove(check: str, fix: str, version: str) -> None:
+        fixes = _load()
+        versions = fixes.setdefault(check, {}).setdefault(fix, [])
+        if IS_RECORDING:
+            if version not in versions:
+                versions.append(version)
+                versions.sort(key=lambda text: [int(part) for part in text.split(".")])
+            ordered = {name: dict(sorted(fixes[name].items())) for name in sorted(fixes)}
+            RECORD.write_text(json.dumps({"fixes": ordered}, indent=1) + "\n")
+        else:
+            assert version in versions, f"run `make verified`: {check}, {fix}, {version}"
+
+    return prove
