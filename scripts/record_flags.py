@@ -376,8 +376,15 @@ def given_options(given: dict[str, Any], names: dict[tuple[str, bool], str]) -> 
         if value is False and (key, True) in names:
             options[names[key, True]] = True
         else:
-            options[names.get((key, False), key)] = value
+            options[names.get((key, False), key)] = without_folder(value)
     return options
+
+
+def without_folder(value: Any) -> Any:  # noqa: ANN401
+    """Take the folder that this ran in out of paths: commander makes some of them absolute."""
+    if isinstance(value, list):
+        return [without_folder(part) for part in value]
+    return value.removeprefix(f"{Path.cwd()}/") if isinstance(value, str) else value
 
 
 def run_node(command: Sequence[str], scratch: str, lines: Sequence[Sequence[str]]) -> Any:  # noqa: ANN401

@@ -96,7 +96,7 @@ SERVER_EFFECTS: Final[Mapping[str, str]] = {
     "--ui-server": "needs a terminal; excludes --server and --headless",
     "--managed-server": "an addition to --server for the CLI's own attach picker",
     "--host": "the address to listen on; 127.0.0.1 without it. An empty one is every interface on "
-    "1.0.63 and ends the start on 1.0.102",
+    "1.0.32 … 1.0.64 and ends the start on 1.0.73 … 1.0.102",
     "--port": "the port to listen on; a random one without it or with 0",
     "--listen": "for --ahp-host alone; a server ignores it (observed on 1.0.102)",
     "--no-auto-login": "the variables COPILOT_GITHUB_TOKEN, GH_TOKEN and GITHUB_TOKEN and the "
@@ -130,7 +130,7 @@ SERVER_EFFECTS: Final[Mapping[str, str]] = {
     "--silent": _NOT_HANDED_ON,
     "--output-format": _NOT_HANDED_ON,
     "--add-dir": _NOT_HANDED_ON,
-    "--resume": "needs a session id: without one the server does not start",
+    "--resume": "needs a session id: without one 1.0.63 … 1.0.102 do not start a server",
     "--attachment": "for prompts alone: the server does not start",
 }
 """What flags do to a server for SDK clients, where that is known."""

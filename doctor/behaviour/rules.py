@@ -66,13 +66,13 @@ _LONGEST_RULE: Final = 2_000
 
 MALFORMED: Final = ByVersion(
     (
-        ("0.0.400", "1.0.63", ""),
-        ("1.0.102", "1.0.102", "Invalid FLAG value. Error: Invalid rule format: RULE"),
+        ("0.0.400", "1.0.64", ""),
+        ("1.0.73", "1.0.102", "Invalid FLAG value. Error: Invalid rule format: RULE"),
     )
 )
 """What the CLI prints about a malformed rule before it ends with exit code 1, a server excepted.
 
-Nothing at all up to 1.0.63 (observed on 0.0.400, 1.0.2, 1.0.11 and 1.0.63).
+Nothing at all up to 1.0.64 (observed on every version whose flags were recorded up to 1.0.73).
 """
 
 
@@ -258,7 +258,7 @@ def covers(wide: Rule, narrow: Rule) -> bool:
     return matches_command(wide, narrow.argument.removesuffix(":*"))
 
 
-def review(  # noqa: PLR0913 - one for each flag
+def review(
     allow: Sequence[str] = (),
     deny: Sequence[str] = (),
     *,
@@ -325,7 +325,7 @@ def _judge(text: str, flag: str, version: str | None) -> RuleProblem | None:
     if rule.kind == "write" and "*" in rule.argument and at_most(version, "1.0.63"):
         wide = "write" if rule.argument in {"*", "**", "**/*"} else None
         message = "wildcards in write(…) match nothing on this version"
-        return _problem(text, flag, "wildcard", message, wide, ("1.0.63",))
+        return _problem(text, flag, "wildcard", message, wide, observed=("1.0.63",))
     return None
 
 
@@ -362,7 +362,7 @@ def _judge_malformed(text: str, flag: str) -> RuleProblem:
 
 
 def _best(text: str, flag: str) -> str | None:
-    """Return rules that are well formed and have nothing left to improve, None where they are not."""
+    """Return rules that are well formed and with nothing left to improve; None where none are."""
     better: list[str] = []
     for rule in split_values([text]):
         if parse_rule(rule) is None:
@@ -415,7 +415,7 @@ def _judge_url(text: str, pattern: str, flag: str) -> RuleProblem | None:
     wrap = "url({})" if text != pattern else "{}"
     if bare in {"*", "http://*", "https://*"}:
         better = "--allow-all-urls" if flag == "--allow-url" else "url"
-        return _problem(text, flag, "wildcard", "it matches no address", better, ("1.0.63",))
+        return _problem(text, flag, "wildcard", "it matches no address", better)
     if not bare or bare.startswith((":", "/")) or " " in bare:
         return _problem(text, flag, "malformed", "it is no address: the CLI rejects it and ends")
     if not _SCHEME.match(bare):
@@ -425,7 +425,7 @@ def _judge_url(text: str, pattern: str, flag: str) -> RuleProblem | None:
     host = bare.partition("://")[2].partition("/")[0]
     if flag.startswith("--deny") and ":" not in host:
         message = "it matches the protocol's own port alone: the same host on another port is open"
-        return _problem(text, flag, "url-port", message, None, ("1.0.63",))
+        return _problem(text, flag, "url-port", message)
     return None
 
 
@@ -489,12 +489,13 @@ def _judge_visible(names: Sequence[str], flag: str) -> list[RuleProblem]:
     ]
 
 
-def _problem(  # noqa: PLR0913, PLR0917 - the fields of a problem
+def _problem(
     rule: str,
     flag: str,
     code: str,
     message: str,
     better: str | None = None,
+    *,
     observed: tuple[str, ...] = _BOTH,
 ) -> RuleProblem:
     return RuleProblem(

@@ -757,7 +757,7 @@ def _of_clients(view: _View, server: Server) -> Iterator[Evidence]:
         yield Evidence(kind="process", text=f"connected now: {len(clients)} ({names})")
 
 
-def _finding(  # noqa: PLR0913 - the parts of a finding
+def _finding(
     view: _View,
     cause: Cause,
     title: str,
@@ -788,7 +788,7 @@ def _finding(  # noqa: PLR0913 - the parts of a finding
     )
 
 
-def _finding_of(  # noqa: PLR0913 - the parts of a finding
+def _finding_of(
     cause: Cause,
     title: str,
     *,

@@ -696,7 +696,7 @@ def _ask_there(view: _View) -> Fix:
 # Evidence
 
 
-def _finding(  # noqa: PLR0913 - the parts of a finding
+def _finding(
     view: _View,
     hop: Hop,
     cause: Cause,

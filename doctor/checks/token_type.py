@@ -336,12 +336,11 @@ def _unsupported(variable: Variable) -> _Fault:
 def _symptom(fault: _Fault, server: Server) -> str:
     if fault.cause is LINE_END:
         return _LINE_END_WORDS.get(LINE_END_IN_TOKEN.at(server.version).value or "", "")
-    words = NO_CREDENTIALS.at(server.version).value
-    if not fault.log:
+    if not fault.is_certain:
         return ""
-    if words == "":
-        return f"session.send gets no answer at all; in the log: {fault.log}"
-    return f"{words or 'Not authenticated'}; in the log: {fault.log}"
+    words = NO_CREDENTIALS.at(server.version).value
+    words = "a session gets no answer at all" if words == "" else words or "Not authenticated"
+    return f"{words}; in the log: {fault.log}" if fault.log else words
 
 
 _LINE_END_WORDS: Final = {

@@ -22,7 +22,7 @@ from doctor.reports.report import Report, exit_code
 @click.command(
     epilog="""\b
 Examples:
-  copilot-doctor check                  this machine, and COPILOT_CLI_URL if set
+  copilot-doctor check                  this machine and COPILOT_CLI_URL
   copilot-doctor check localhost:3000   the way to one server
   copilot-doctor check --port 3000      can a server start on this port?
   copilot-doctor check --json           for programs

@@ -109,8 +109,24 @@ _ATTACHMENT: Final = (
 )
 _MANAGED_ALONE: Final = "--managed-server requires --server (or --headless)."
 _REJECTS_BARE_RESUME: Final = ByVersion((("0.0.400", "1.0.11", False), ("1.0.63", "1.0.102", True)))
+_EMPTY_HOST: Final = ByVersion((("1.0.32", "1.0.64", "::"), ("1.0.73", "1.0.102", "")))
+"""The address that ``--host ""`` listens on: every interface, then none (the start ends)."""
+_NO_SUCH_HOST: Final = ByVersion(
+    (
+        ("1.0.32", "1.0.64", "Failed to start server: Error: getaddrinfo ENOTFOUND {}"),
+        (
+            "1.0.73",
+            "1.0.102",
+            (
+                "Failed to start server: Error: failed to lookup address information: "
+                "Name or service not known"
+            ),
+        ),
+    )
+)
+"""What a server prints about a ``--host`` that is no address (observed on Linux)."""
 _REJECTS_ACP_PORT_ZERO: Final = ByVersion(
-    (("0.0.400", "1.0.63", False), ("1.0.102", "1.0.102", True))
+    (("0.0.400", "1.0.81", False), ("1.0.92", "1.0.102", True))
 )
 
 
@@ -187,6 +203,20 @@ class LaunchCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def is_tcp_server(self) -> bool:
         """Whether it is a server that SDK clients reach over TCP."""
         return self.mode in {"server", "headless"}
+
+    @property
+    def bind_address(self) -> str | None:
+        """The address that a TCP server of `version` listens on: ``*`` or ``::`` for every one.
+
+        None where it is no TCP server, where it does not start, or where it is not known.
+        """
+        if not self.is_tcp_server or self.rejection:
+            return None
+        if self.host is None:
+            return facts.DEFAULT_BIND.at(self.version).value
+        if not self.host:
+            return _EMPTY_HOST.at(self.version).value or None
+        return "0.0.0.0" if self.host == "0" else self.host  # noqa: S104 - reported, not bound
 
     @property
     def problems(self) -> tuple[Option, ...]:
@@ -298,7 +328,7 @@ class LaunchCommand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             touched = dropped | values.keys() | names.keys()
             if any(option.name in touched for option in group):
                 for option in group:
-                    words += _changed(option, self.arguments[at], dropped, values, names, done)
+                    words += _changed(option, self.arguments[at], dropped, values, names, done=done)
             else:
                 words += self.arguments[at:end]
             at = end
@@ -609,19 +639,23 @@ def _judge_values(options: Sequence[_Draft], version: str | None) -> None:
 def _judge_host(draft: _Draft, host: str, version: str | None) -> None:
     """Judge the forms that a server cannot listen on (observed on 1.0.63 and 1.0.102)."""
     bare = host.strip()
+    suggestion: str | None = None
     if not bare:
-        draft.note("bad-host", suggestion="127.0.0.1")
+        suggestion = "127.0.0.1"
     elif "://" in bare:
-        name = bare.partition("://")[2].partition("/")[0]
-        draft.note("bad-host", suggestion=_without_port(name))
-    elif bare in {"*", "[::]"}:
-        draft.note("bad-host", suggestion="0.0.0.0" if bare == "*" else "::")  # noqa: S104
+        suggestion = _without_port(bare.partition("://")[2].partition("/")[0])
+    elif bare == "*":
+        suggestion = "0.0.0.0"  # noqa: S104 - suggested, not bound
     elif bare.startswith("[") or (bare.count(":") == 1 and bare.rpartition(":")[2].isdecimal()):
-        draft.note("bad-host", suggestion=_without_port(bare))
+        suggestion = _without_port(bare)
     elif bare != host:
-        draft.note("bad-host", suggestion=bare)
-    elif facts.HAS_HOST_OPTION.at(tested(version)).value is False:
-        draft.note("unknown")
+        suggestion = bare
+    if suggestion is None:
+        return
+    message = ""
+    if host or _EMPTY_HOST.at(tested(version)).value == "":
+        message = (_NO_SUCH_HOST.at(tested(version)).value or "").format(draft.value)
+    draft.note("bad-host", message, suggestion)
 
 
 def _judge_together(
@@ -725,12 +759,13 @@ def _without_port(name: str) -> str:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def _changed(  # noqa: PLR0913, PLR0917 - one step of `rewritten`
+def _changed(
     option: Option,
     first: str,
     dropped: Collection[str],
     values: Mapping[str, str],
     names: Mapping[str, str],
+    *,
     done: set[str],
 ) -> list[str]:
     if option.name in dropped or option.name in done:

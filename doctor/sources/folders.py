@@ -1,5 +1,6 @@
 """The folders that a server writes to, and its log file: state and mode, never content."""
 
+import json
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from doctor.sources.processes import user_name
 
 _LOG_NAME: Final = re.compile(r"process-\d+-(?P<pid>\d+)\.log")
 _MOST_ENTRIES: Final = 20_000
+_MOST_CONFIG_CHARACTERS: Final = 1_000_000
 
 
 def copilot_home(environ: dict[str, str]) -> str | None:
@@ -95,6 +97,28 @@ def log_file(folder: str, pids: Iterable[int], root: str = "") -> LogFile | None
         size_bytes=info.st_size,
         others_can_read=bool(info.st_mode & stat.S_IROTH) and _others_get_there(root + folder),
     )
+
+
+def has_stored_login(home: str, root: str = "") -> bool | None:
+    """Whether a login is kept in ``config.json``; None where that cannot be told.
+
+    Only the presence of ``copilotTokens`` is looked at (observed on 1.0.63 and 1.0.102, where no
+    keyring is at hand). A login in a keyring is not seen: then this says False or None
+    although there is one, so only True means anything certain.
+    """
+    try:
+        with open(f"{root}{home}/config.json", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            text = file.read(_MOST_CONFIG_CHARACTERS)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return None
+    bare = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("//"))
+    try:
+        stored = json.loads(bare)
+    except (ValueError, RecursionError):
+        return None
+    return bool(stored.get("copilotTokens")) if isinstance(stored, dict) else None
 
 
 def _others_get_there(folder: str) -> bool:

@@ -33,7 +33,7 @@ from doctor.deployment.values import describe_all
 from doctor.redaction import Vault
 from doctor.sources import folders, place, processes, sockets
 from doctor.sources.processes import CopilotProcess, NotVisible, ProcessTable
-from doctor.sources.sdk import sdk_of_process, sdks_of_project
+from doctor.sources.sdk import SdkReport, look_at_process, look_at_project
 
 DOCUMENTED_PORT: Final = 3000
 """The port of the documented command; looked at where nothing else names one."""
@@ -69,6 +69,8 @@ def look(
         view.server(item, f"server-{number}")
         for number, item in enumerate(sorted(found, key=lambda item: item.worker.pid), 1)
     )
+    project = look_at_project(Path.cwd()) if _has_cwd() else SdkReport()
+    unseen += [_unseen(item, "the project here", "sdk") for item in project.unseen]
     if not targets:
         targets = tuple(_declared_targets(environ, shell, port, servers))
     elif port is not None:
@@ -80,7 +82,7 @@ def look(
         targets=tuple(targets),
         wanted_ports=tuple(view.wanted(targets, port, servers)),
         shell=shell,
-        sdks=sdks_of_project(Path.cwd()) if _has_cwd() else (),
+        sdks=project.sdks,
         unseen=(*unseen, *view.unseen),
         has_gh=shutil.which("gh", path=environ.get("PATH")) is not None,
     )
@@ -118,6 +120,7 @@ class _View:
         listeners, are_visible = self._listeners(item, subject, origin)
         root = processes.root_of(worker.pid) if item.is_other_pid_namespace else ""
         written = self._folders(item, command, raw_environ, root)
+        homes = [folder.path for folder in written[0] if folder.role == "home"]
         wrapper = item.leader if item.leader.pid != worker.pid else None
         exe = item.exe
         return Server(
@@ -137,6 +140,7 @@ class _View:
             listeners_visible=are_visible,
             directories=written[0],
             log_file=written[1],
+            has_stored_login=folders.has_stored_login(homes[0], root) if homes else None,
         )
 
     def _started_with(
@@ -225,13 +229,15 @@ class _View:
         else:
             environment = describe_all(raw, self._vault)
         process = self._table.get(pid)
+        used = look_at_process(process) if process else SdkReport()
+        self.unseen += [_unseen(item, f"client pid {pid}", "sdk", origin) for item in used.unseen]
         return Client(
             id=client_id,
             origin=origin,
             process=self.process(pid),
             target=f"{server.listeners[0].address}:{server.port}",
             server=server.id,
-            sdk=sdk_of_process(process) if process else None,
+            sdk=used.sdks[0] if used.sdks else None,
             environment=environment,
         )
 

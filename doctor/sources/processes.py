@@ -180,8 +180,8 @@ class CopilotProcess(msgspec.Struct, frozen=True, kw_only=True):
 def running() -> ProcessTable:
     """Return the processes of this machine.
 
-    On Linux ``/proc`` is read directly, a tenth of the time that psutil needs (measured: 9 ms
-    against 82 ms for 370 processes); elsewhere psutil is asked.
+    On Linux ``/proc`` is read directly: 13 ms for 400 processes on a busy machine, where psutil
+    needed 82 ms for 370 on an idle one (measured). Elsewhere psutil is asked.
     """
     return _running_by_proc() if _HAS_PROC else _running_by_psutil()
 

@@ -1,9 +1,9 @@
 """The TCP sockets of this machine: who listens where, and who is connected.
 
 On Linux the kernel is asked over netlink (``sock_diag``), as ``ss`` does: with 12,000 listeners
-that took 7 ms where ``/proc/net/tcp`` took 28 ms and psutil 300 ms (measured), and only there
-does it say whether an IPv6 socket takes IPv4 connections too. ``/proc/<pid>/net/tcp`` is read
-where netlink is not allowed, and for other network namespaces. Elsewhere psutil is asked.
+reading that took 7 ms where ``/proc/net/tcp`` took 28 ms and psutil 300 ms (measured), and only
+there does it say whether an IPv6 socket takes IPv4 connections too. ``/proc/<pid>/net/tcp`` is
+read where netlink is not allowed, and for other network namespaces. Elsewhere psutil is asked.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ class _Row(NamedTuple):
     """One socket as the kernel tells it: of thousands, few are ever put into words.
 
     Attributes:
-        size: Of the whole entry, in bytes.
+        size: Of the whole entry, in bytes; 0 for a line of ``/proc``, whose addresses are text.
         local_port_be: In network byte order, as `remote_port_be`.
         attributes: What follows the fixed part.
     """
@@ -118,9 +118,11 @@ class _Row(NamedTuple):
     def remote_port(self) -> int:
         return socket.ntohs(self.remote_port_be)
 
-    @property
-    def width(self) -> int:
-        return 4 if self.family == socket.AF_INET else 16
+    def packed(self, address: bytes) -> bytes:
+        """Return an address of this row as `socket.inet_ntop` takes it."""
+        if not self.size:
+            return _packed(address)
+        return address[: 4 if self.family == socket.AF_INET else 16]
 
 
 _Owners: TypeAlias = dict[int, tuple[int, ...]]
@@ -381,8 +383,8 @@ def _rows_of(pid: int) -> list[_Row] | NotVisible:
                 state=int(state, 16),
                 local_port_be=socket.htons(int(local_port, 16)),
                 remote_port_be=socket.htons(int(remote_port, 16)),
-                local=_packed(local),
-                remote=_packed(remote),
+                local=local,
+                remote=remote,
                 uid=int(uid),
                 inode=int(inode),
                 attributes=b"",
@@ -498,7 +500,7 @@ def _in_words(
     connections: list[Connection] = []
     for row in rows:
         family: Literal["ipv4", "ipv6"] = "ipv4" if row.family == socket.AF_INET else "ipv6"
-        local = socket.inet_ntop(row.family, row.local[: row.width])
+        local = socket.inet_ntop(row.family, row.packed(row.local))
         pids = owners.get(row.inode, ()) if row.inode else ()
         if row.state == _LISTEN:
             listener = Listener(
@@ -516,7 +518,7 @@ def _in_words(
             family=family,
             local_address=local.removeprefix("::ffff:"),
             local_port=row.local_port,
-            remote_address=socket.inet_ntop(row.family, row.remote[: row.width]).removeprefix(
+            remote_address=socket.inet_ntop(row.family, row.packed(row.remote)).removeprefix(
                 "::ffff:"
             ),
             remote_port=row.remote_port,
@@ -530,7 +532,9 @@ def _in_words(
 
 
 def _is_dual_stack(row: _Row) -> bool | None:
-    if row.family == socket.AF_INET or any(row.local):  # bound to one address, of one family
+    if row.family == socket.AF_INET or any(
+        row.packed(row.local)
+    ):  # bound to one address, of one family
         return False
     is_v6_only = _attributes(row.attributes).get(_DIAG_V6_ONLY)
     return None if is_v6_only is None else is_v6_only[:1] == b"\0"

@@ -107,7 +107,7 @@ def test_reads_every_recorded_command_line_as_the_real_parser_did(version: str) 
         ("4000", 3000, None),
         ("12", 3, 5),
         ("10", 2**32 + 2, 2),
-        ("３", 0, None),
+        ("\uff13", 0, None),
     ],
 )
 def test_parse_int_is_javascripts(text: str, radix: int, expected: int | None) -> None:

@@ -26,6 +26,19 @@ NODE_RANGE = (
     ">= 0 and < 65536. Received type number (99999)."
 )
 
+STDIO_AND_PORT = (
+    "Cannot specify both --stdio and --port. Use --stdio for pipe communication or --port for TCP."
+)
+ACP_PORT_ZERO = (
+    "Failed to start ACP server: Error: "
+    "ACP mode takes either stdio or a TCP host and port, not both"
+)
+UI_AND_STDIO = "Cannot use --stdio with --ui-server. Use --server --stdio for headless stdio mode."
+BARE_RESUME = (
+    "--resume without a session ID is not supported in server mode. "
+    "Specify a session ID: --resume=<session-id>"
+)
+
 
 def problems(command: LaunchCommand) -> dict[str, str]:
     return {option.name: option.problem for option in command.problems}
@@ -116,7 +129,7 @@ def test_other_programs_are_no_copilot(line: str) -> None:
 def test_shell_lines() -> None:
     line = (
         "export A='b c'; cd \"/x y\" && exec copilot --server --model ${COPILOT_MODEL} "
-        "--allow-tool='shell(git:*)' \"--deny-tool=shell(git push)\" 2>&1 >>log </dev/null &  # why\n"
+        "--allow-tool='shell(git:*)' \"--deny-tool=shell(git push)\" 2>&1 >>log </dev/null & # hm\n"
         'echo "$(date)" | tee x'
     )
     assert commands_of_line(line) == (
@@ -211,7 +224,7 @@ def test_mode_as_observed(line: str, mode: str, version: str) -> None:
         (["--port", "--stdio"], "1.0.102", None, "invalid", "missing-value"),
     ],
 )
-def test_port_as_observed(  # noqa: PLR0913, PLR0917 - one row of the record
+def test_port_as_observed(
     words: list[str], version: str, port: int | None, choice: str, problem: str
 ) -> None:
     command = parse(["--server", *words], version)
@@ -242,8 +255,7 @@ def test_port_as_observed(  # noqa: PLR0913, PLR0917 - one row of the record
         (
             "--server --stdio --port 3000",
             "1.0.63",
-            "Cannot specify both --stdio and --port. "
-            "Use --stdio for pipe communication or --port for TCP.",
+            STDIO_AND_PORT,
         ),
         ("--server --stdio --port abc", "1.0.63", ""),
         (
@@ -254,20 +266,25 @@ def test_port_as_observed(  # noqa: PLR0913, PLR0917 - one row of the record
         (
             "--ui-server --stdio",
             "1.0.63",
-            "Cannot use --stdio with --ui-server. Use --server --stdio for headless stdio mode.",
+            UI_AND_STDIO,
         ),
         ("--managed-server", "1.0.63", "--managed-server requires --server (or --headless)."),
-        ("--server --resume", "1.0.11", ""),
+        ("--server --resume", "1.0.44", ""),
         (
             "--server --resume",
             "1.0.63",
-            "--resume without a session ID is not supported in server mode. "
-            "Specify a session ID: --resume=<session-id>",
+            BARE_RESUME,
         ),
         (
             "--server --session-id x",
             "1.0.63",
             "error: option '--session-id <id>' cannot be used with option '--server'",
+        ),
+        ("--acp --port 0", "1.0.81", ""),
+        (
+            "--acp --port 0",
+            "1.0.92",
+            ACP_PORT_ZERO,
         ),
         ("--server --allow-tool=shell(git", "1.0.102", ""),
     ],
@@ -295,6 +312,34 @@ def test_hosts_that_a_server_cannot_listen_on(host: str, suggestion: str) -> Non
     option = parse(["--server", f"--host={host}"], "1.0.63").option("--host")
     assert option is not None
     assert (option.problem, option.suggestion) == ("bad-host", suggestion)
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "address"),
+    [
+        ([], "1.0.22", "*"),
+        ([], "1.0.32", "127.0.0.1"),
+        (["--host", "0.0.0.0"], "1.0.63", "0.0.0.0"),
+        (["--host", "0"], "1.0.102", "0.0.0.0"),
+        (["--host", "0.0.0.0"], "1.0.22", None),
+        (["--host="], "1.0.32", "::"),
+        (["--host", ""], "1.0.64", "::"),
+        (["--host", ""], "1.0.73", None),
+        (["--host", "[::1]"], "1.0.63", None),
+        (["--stdio"], "1.0.63", None),
+    ],
+)
+def test_bind_address_as_observed(words: list[str], version: str, address: str | None) -> None:
+    assert parse(["--server", *words], version).bind_address == address
+
+
+def test_a_host_that_is_no_address_ends_the_start() -> None:
+    assert (
+        parse(["--server", "--host", "[::1]"], "1.0.63").rejection
+        == "Failed to start server: Error: getaddrinfo ENOTFOUND [::1]"
+    )
+    assert parse(["--server", "--host", ""], "1.0.63").rejection == ""
+    assert parse(["--server", "--host", ""], "1.0.102").rejection.endswith("service not known")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "0", "10.1.2.3", "api"])
@@ -435,7 +480,7 @@ def test_secrets_are_hidden_everywhere(words: list[str], version: str) -> None:
 
 
 @given(
-    name=st.sampled_from(sorted(flags_of("1.0.102")) + ["--x", "--bind", "-z", "", "x", "--"]),
+    name=st.sampled_from([*sorted(flags_of("1.0.102")), "--x", "--bind", "-z", "", "x", "--"]),
     form=st.sampled_from(["{0} {1}", "{0}={1}", "{0}{1}", "{1} {0}", "-s{1}", "{0} a {1}"]),
     version=st.sampled_from(["0.0.400", "1.0.63", "1.0.102"]),
 )
@@ -482,7 +527,9 @@ WORDS = st.lists(
     st.one_of(
         st.text(max_size=10),
         st.sampled_from(sorted(flags_of(None))),
-        st.sampled_from(["--", "-sp", "--port=1", "3000", "mcp", "hi", "–server", "--x=y", "--x"]),
+        st.sampled_from(
+            ["--", "-sp", "--port=1", "3000", "mcp", "hi", "\u2013server", "--x=y", "--x"]
+        ),
     ),
     max_size=10,
 )

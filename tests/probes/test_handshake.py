@@ -494,6 +494,17 @@ def test_http_server_header_is_evidence() -> None:
     assert "nginx/1.25.3" in step(result, "handshake").detail
 
 
+def test_http_server_header_that_comes_in_pieces_is_waited_for() -> None:
+    def in_pieces(talk: Talk) -> None:
+        talk.hear()
+        talk.say(b"HTTP/1.1 400 Bad")
+        talk.pause(0.03)
+        talk.say(b" Request\r\nServer: nginx\r\n\r\n")
+        talk.stay()
+
+    assert shake(in_pieces).peer_detail == "HTTP/1.1 400 Bad Request, server nginx"
+
+
 def test_first_words_of_an_unknown_peer_are_evidence() -> None:
     result = shake(PEERS["greeting in plain words"].behaviour)
 
@@ -656,6 +667,22 @@ def test_addresses_are_tried_in_order() -> None:
     assert (result.host, result.address) == ("copilot", "127.0.0.1")
     assert outcomes(result)["connect"] == ("pass", "ok")
     assert "127.0.0.2: nothing listens there" in step(result, "connect").detail
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a full backlog answers otherwise elsewhere")
+def test_address_that_does_not_answer_leaves_time_for_the_next() -> None:
+    with serve(FakeCopilot()) as served, socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.2", served.port))
+        full.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        addresses = ["127.0.0.2", "127.0.0.1"]
+        result = shake_hands("copilot", served.port, addresses=addresses, timeout_s=2)
+
+    assert (result.peer, result.address) == ("copilot", "127.0.0.1")
+    assert "127.0.0.2: the time was up" in step(result, "connect").detail
 
 
 def test_addresses_may_be_socket_addresses() -> None:

@@ -92,7 +92,7 @@ class Shell:
             )
             try:
                 until = time.monotonic() + 90
-                while not self._accepts(port):
+                while not self.accepts(port):
                     output.seek(0)
                     said = output.read()
                     assert process.poll() is None, said
@@ -103,7 +103,7 @@ class Shell:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def _accepts(self, port: int) -> bool:
+    def accepts(self, port: int) -> bool:
         with contextlib.suppress(OSError):
             self.space.connect(port).close()
             return True
@@ -299,6 +299,19 @@ def test_a_port_that_another_program_keeps(shell: Shell, proven: Proven) -> None
     proven(CHECK, "start-elsewhere", shell.version)
 
 
+@contextlib.contextmanager
+def replaced(shell: Shell, chosen: dict[str, Any], old: RunningServer) -> Iterator[None]:
+    """As `Shell.running`, but the port is open from the beginning: wait for the old one to go."""
+    threading.Thread(target=old.wrapper.wait, daemon=True).start()  # else it stays as a zombie
+    with shell.running(chosen, old.port):
+        old.wait_gone()
+        until = time.monotonic() + 90
+        while not shell.accepts(old.port):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        yield
+
+
 @BOTH
 def test_an_acp_server(shell: Shell, proven: Proven) -> None:
     with start_server(
@@ -314,24 +327,9 @@ def test_an_acp_server(shell: Shell, proven: Proven) -> None:
         assert f"pid {agent.listener_pid}" in evidence(finding)
         chosen = fix(finding, "server-not-acp")
         assert f"kill {agent.listener_pid}" in chosen["shell"]
-        pid = agent.listener_pid
-        # The old one still has the port for a moment.
-        threading.Thread(target=agent.wrapper.wait, daemon=True).start()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_replaced(shell, chosen, agent.port, pid))
+        with replaced(shell, chosen, agent):
             assert is_cured(shell.look(agent.url))
     proven(CHECK, "server-not-acp", shell.version)
-
-
-@contextlib.contextmanager
-def _replaced(shell: Shell, chosen: dict[str, Any], port: int, old_pid: int) -> Iterator[None]:
-    """As `Shell.running`, but the port is open from the beginning: wait for the old to go."""
-    with shell.running(chosen, port):
-        until = time.monotonic() + 90
-        while os.path.exists(f"/proc/{old_pid}") or not shell._accepts(port):
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        yield
 
 
 @BOTH
