@@ -258,11 +258,16 @@ def _server(server: Server, deployment: Deployment) -> ReportedServer:
 
 
 def _next_command(findings: Sequence[ReportedFinding], results: Sequence[CheckResult]) -> str:
+    """Return what to run next: the best fix where it is one line, else what comes after it."""
     for finding in findings:
-        for fix in finding.fixes:
-            if fix.kind == "command" and finding.status in {"fail", "warn"}:
-                return fix.shell.splitlines()[0]
-        return f"copilot-doctor explain {finding.check}"
+        if finding.status == "unknown":
+            break
+        best = next((fix for fix in finding.fixes if fix.kind == "command"), None)
+        if best is not None and "\n" not in best.shell:
+            return best.shell
+        return "copilot-doctor"
+    if findings:
+        return f"copilot-doctor explain {findings[0].check}"
     if not any(result.status in {"pass", "warn", "fail"} for result in results):
         return "copilot --server --port 3000"
     return ""

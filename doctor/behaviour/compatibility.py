@@ -1,8 +1,8 @@
 """Combinations of SDK and CLI that do not work together, although both may say "protocol 3".
 
 The version numbers of the SDKs are *per language*: Python 1.0.25 and npm 1.0.14 have little in
-common. What was run is in the rows: the Python SDK 0.1.32 to 1.0.27 and the npm SDK 0.2.2 to 1.0.14,
-each against real CLIs (Linux x86_64). The SDKs for Go, .NET, Java and Rust were not run.
+common. What was run is in the rows: the Python SDK 0.1.32 to 1.0.27 and the npm SDK 0.2.2 to
+1.0.14, each against real CLIs (Linux x86_64). The SDKs for Go, .NET, Java and Rust were not run.
 """
 
 from typing import Final, Literal
@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         cli_last: Newest tested CLI that has it; empty: all newer ones too.
         cli_before: The tested CLI just before `cli_first`, which does not have it.
         cli_next: The tested CLI just after `cli_last`, which does not have it.
-        severity: ``start``: no connection; ``hang``: an answer never comes; ``tools``: no tool runs.
+        severity: ``start``: no connection; ``hang``: an answer never comes; ``tools``: none runs.
         only_with_token: Only where the server demands a connection token.
         text: What happens and why, one or two sentences.
         symptom: The words that the user sees; empty where there are none.

@@ -62,6 +62,11 @@ COMMAND_REFERENCE: Final = Documented(
     title="GitHub Copilot CLI command reference",
     url=f"{_DOCS}/reference/copilot-cli-reference/cli-command-reference",
 )
+CONNECT_ERRORS: Final = Documented(title="connect(2), the errors ENETUNREACH and EHOSTUNREACH")
+DOCKER_HOST_NAME: Final = Documented(
+    title="Docker documentation, Networking features in Docker Desktop",
+    url="https://docs.docker.com/desktop/features/networking/",
+)
 COMPOSE_NETWORKING: Final = Documented(
     title="Docker documentation, Networking in Compose",
     url="https://docs.docker.com/compose/how-tos/networking/",

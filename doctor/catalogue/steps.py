@@ -149,7 +149,7 @@ def cleaned(deployment: Deployment, name: str) -> str:
     return f'export {name}="$(printf %s "${name}" | tr -d \'[:space:]"\\047\')"'
 
 
-def restart_fix(  # noqa: PLR0913 - one parameter per thing that a restart can change
+def restart_fix(
     fix_id: str,
     summary: str,
     deployment: Deployment,
@@ -195,7 +195,27 @@ def restart_fix(  # noqa: PLR0913 - one parameter per thing that a restart can c
                 f"printf '{ask_for}: '; stty -echo; read -r {ask_for}; stty echo; export {ask_for}"
             )
             lines = ["{", ask, *lines, "}"]
+    missing = _missing_here(deployment, server, f"{' '.join(prepare)} {ask_for}")
+    if missing:
+        summary += f" (set {', '.join(missing)} here first, as the server has it)"
     return command(fix_id, summary, *lines)
+
+
+def _missing_here(deployment: Deployment, server: Server, prepared: str) -> list[str]:
+    """Return the variables that a server would lose by being started again from this shell."""
+    named = server.command.auth_token_env if server.command else None
+    return [
+        variable.name
+        for variable in server.environment.variables
+        if variable.is_set
+        and (
+            variable.name.startswith(("COPILOT_", "GH_", "GITHUB_TOKEN")) or variable.name == named
+        )
+        and variable.name not in {"COPILOT_AUTO_UPDATE", "COPILOT_CLI_URL"}
+        and deployment.shell.visible
+        and not deployment.shell.is_set(variable.name)
+        and variable.name not in prepared
+    ]
 
 
 def local_address(server: Server) -> str | None:
@@ -254,7 +274,7 @@ def sign_in_fixes(
         fixes.append(
             restart_fix(
                 "token-from-gh",
-                "or restart it with the token of GitHub CLI (gh auth login, where it has none)",
+                "restart it with the token of GitHub CLI (gh auth login, where it has none)",
                 deployment,
                 server,
                 prepare=(from_gh,),

@@ -62,7 +62,7 @@ SHARED_SESSIONS = Cause(
         "send prompts into them. Users who should not do that need a server each."
     ),
     documented=SDK_MULTI_TENANCY,
-    documented_says="session-level isolation scopes state to a session; who may use it is left open.",
+    documented_says="state is scoped to a session; who may use that session is left open.",
     observed=TESTED,
 )
 
@@ -87,7 +87,11 @@ def _judge_server(deployment: Deployment, server: Server) -> Outcome:
     if len(clients) > 1 and isolates is False:
         answers = FOREIGN_APPROVAL.at(server.version).value
         return _finding(
-            deployment, server, clients, users, SHARED_EVENTS if answers is False else SHARED_APPROVALS
+            deployment,
+            server,
+            clients,
+            users,
+            SHARED_EVENTS if answers is False else SHARED_APPROVALS,
         )
     if isolates is None:
         return NotVisible(

@@ -40,11 +40,13 @@ from doctor.catalogue import (
 from doctor.catalogue.check import GeneralFix
 from doctor.catalogue.pages import server_mode
 from doctor.catalogue.steps import (
-    NEW_TOKEN,
     cleaned,
+    ensure_token,
     export,
     restart_fix,
+    supervisor_of,
     unset,
+    upgrade,
 )
 from doctor.deployment import CONNECTION_TOKEN, Deployment, Route, Sdk, Server, Variable
 
@@ -309,7 +311,7 @@ def _client_only(deployment: Deployment, server: Server) -> Finding:
             ),
             command(
                 "unset-here",
-                "or go without a token (fine on loopback): take it out of the clients' shell",
+                "go without a token (fine on loopback): take it out of the clients' shell",
                 unset(deployment, CONNECTION_TOKEN),
                 safe=True,
             ),
@@ -330,7 +332,7 @@ def _with_token(deployment: Deployment, server: Server) -> Iterator[Outcome]:
         )
         return
     if not enforces:
-        yield _ignored(server)
+        yield _ignored(deployment, server)
         return
     yield from _quirks(deployment, server)
     yield from _old_sdks(deployment, server)
@@ -389,7 +391,7 @@ def _different(deployment: Deployment, server: Server) -> Finding:
             _take_over(deployment, server),
             restart_fix(
                 "restart-with-token",
-                "or restart the server from this shell, with this shell's token",
+                "restart the server from this shell, with this shell's token",
                 deployment,
                 server,
             ),
@@ -397,7 +399,7 @@ def _different(deployment: Deployment, server: Server) -> Finding:
     )
 
 
-def _ignored(server: Server) -> Finding:
+def _ignored(deployment: Deployment, server: Server) -> Finding:
     return Finding(
         status="warn" if _reach(server) == "loopback" else "fail",
         title="The server ignores its connection token: every client gets in",
@@ -410,13 +412,7 @@ def _ignored(server: Server) -> Finding:
             _of_server(server),
             *_sockets(server),
         ),
-        fixes=(
-            advice(
-                "upgrade",
-                f"install CLI {NEWEST_TESTED} (npm install -g @github/copilot@{NEWEST_TESTED}), "
-                "then restart the server: it takes the token from its environment",
-            ),
-        ),
+        fixes=(_upgrade(deployment, server),),
         follows=("listener-exposed",),
     )
 
@@ -537,7 +533,7 @@ def _elsewhere_fixes(deployment: Deployment, route: Route, said: str) -> tuple[F
         advice("restart-with-token", f"{start}, the value that this shell has"),
         command(
             "unset-here",
-            "or take it out of the clients' shell, which leaves the server open to every client",
+            "take it out of the clients' shell, which leaves the server open to every client",
             unset(deployment, CONNECTION_TOKEN),
             safe=True,
         ),
@@ -647,17 +643,33 @@ def _sockets(server: Server) -> tuple[Evidence, ...]:
 # Fixes
 
 
-def _take_over(deployment: Deployment, server: Server) -> Fix:
-    """Give this shell the server's value without showing it."""
+def _upgrade(deployment: Deployment, server: Server) -> Fix:
+    install = upgrade(server, NEWEST_TESTED)
+    summary = f"install CLI {NEWEST_TESTED} and restart the server with its token"
+    token = _taken_over(deployment, server)
+    if install is None or token is None or supervisor_of(server) is not None:
+        return advice("upgrade", f"{summary} (npm install -g @github/copilot@{NEWEST_TESTED})")
+    return restart_fix("upgrade", summary, deployment, server, prepare=(token, install))
+
+
+def _taken_over(deployment: Deployment, server: Server) -> str | None:
+    """Return the line that gives this shell the server's value without showing it."""
     variable = server.environment.get(CONNECTION_TOKEN)
     on_linux = deployment.here is not None and deployment.here.platform == "linux"
-    if on_linux and server.process is not None and variable is not None and not variable.quirks:
-        environ = f"/proc/{server.process.pid}/environ"
-        value = f"\"$(tr '\\0' '\\n' < {environ} | sed -n 's/^{CONNECTION_TOKEN}=//p')\""
+    if not on_linux or server.process is None or variable is None or variable.quirks:
+        return None
+    environ = f"/proc/{server.process.pid}/environ"
+    value = f"\"$(tr '\\0' '\\n' < {environ} | sed -n 's/^{CONNECTION_TOKEN}=//p')\""
+    return export(deployment, CONNECTION_TOKEN, value)
+
+
+def _take_over(deployment: Deployment, server: Server) -> Fix:
+    line = _taken_over(deployment, server)
+    if line is not None:
         return command(
             "take-over",
             "give this shell the server's token, and start the clients from here",
-            export(deployment, CONNECTION_TOKEN, value),
+            line,
             safe=True,
         )
     return advice(
@@ -673,7 +685,7 @@ def _new_token(deployment: Deployment, server: Server) -> Fix:
         "restart the server with a token, which clients started from the same shell can pass on",
         deployment,
         server,
-        prepare=(export(deployment, CONNECTION_TOKEN, NEW_TOKEN[CONNECTION_TOKEN]),),
+        prepare=(ensure_token(deployment),),
     )
 
 

@@ -379,7 +379,7 @@ session = await client.create_session(
 """
 
 
-def _finding(  # noqa: PLR0913 - the parts of a finding
+def _finding(
     deployment: Deployment,
     server: Server,
     cause: Cause,
@@ -491,9 +491,7 @@ def _fixes(deployment: Deployment, server: Server, cause: Cause) -> tuple[Fix, .
                 server,
                 prepare=(unset(deployment, "COPILOT_OFFLINE"),),
             ),
-            code(
-                "session-provider", "or give each session a provider", "python", _SESSION_PROVIDER
-            ),
+            code("session-provider", "give each session a provider", "python", _SESSION_PROVIDER),
         )
     drop = ("--no-auto-login",) if cause is BY_FLAG else ()
     named = server.command.auth_token_env if server.command else None
@@ -501,13 +499,15 @@ def _fixes(deployment: Deployment, server: Server, cause: Cause) -> tuple[Fix, .
     fixes.append(
         advice(
             "log-in",
-            "or sign in once as the server's user with copilot login, and start it without token "
+            "sign in once as the server's user with copilot login, and start it without token "
             "variables",
         )
     )
     if SESSION_TOKEN.at(server.version).value is not False:
         fixes += [
-            code(f"session-token-{language}", "or let each session bring its token", language, text)
+            code(
+                f"session-token-{language}", "let each session bring its own token", language, text
+            )
             for language, text in _CODE.items()
         ]
     return tuple(fixes)
@@ -620,7 +620,7 @@ CHECK = Check(
         *(
             GeneralFix(
                 cause="no-source",
-                summary=f"Or let each session bring its own token, from 1.0.63 on ({language})",
+                summary=f"Let each session bring its own token, from 1.0.63 on ({language})",
                 code=text,
                 language=language,
             )

@@ -186,7 +186,8 @@ def _secrets(server: Server) -> Iterator[Evidence]:
     for variable in server.environment.variables:
         if variable.is_set and variable.text is None and "GITHUB_TOKEN" not in variable.name:
             yield Evidence(
-                kind="environment", text=f"to replace: {variable.name} ({variable.length} characters)"
+                kind="environment",
+                text=f"to replace: {variable.name} ({variable.length} characters)",
             )
 
 
@@ -200,8 +201,10 @@ def _close_line(deployment: Deployment, server: Server) -> str | None:
 def _close(deployment: Deployment, server: Server) -> Fix:
     line = _close_line(deployment, server)
     summary = "close the log file to other users (the next start makes a new one)"
-    return advice("close-log", summary) if line is None else command(
-        "close-log", summary, line, safe=True
+    return (
+        advice("close-log", summary)
+        if line is None
+        else command("close-log", summary, line, safe=True)
     )
 
 

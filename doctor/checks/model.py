@@ -188,8 +188,7 @@ def _flag_finding(deployment: Deployment, server: Server, cause: Cause, flag: st
         fixes.append(
             restart_fix(
                 "drop-flag",
-                f"or, where {chosen} is right, leave the flag out (from a shell that has "
-                f"{VARIABLE})",
+                f"where {chosen} is right, leave the flag out",
                 deployment,
                 server,
                 drop=("--model",),
@@ -285,7 +284,7 @@ def _session_model(model: str) -> Iterator[Fix]:
     for language, text in _CODE.items():
         yield code(
             f"session-model-{language}",
-            f"or name the model in the session ({language})",
+            f"name the model in the session ({language})",
             language,
             text.format(model=model.replace('"', "")),
         )

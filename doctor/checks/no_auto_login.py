@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from doctor.behaviour.facts import NO_CREDENTIALS, SESSION_TOKEN
-from doctor.behaviour.sign_in import named_token
+from doctor.behaviour.sign_in import Token, named_token
 from doctor.catalogue import (
     Cause,
     Check,
@@ -169,18 +169,22 @@ def _symptom(server: Server) -> str:
 
 def _fixes(deployment: Deployment, server: Server, cause: Cause) -> tuple[Fix, ...]:
     if cause is DISABLES_VARIABLES:
-        winner = next(v.name for v in server.environment.tokens if v.is_set)
+        token = next(v for v in server.environment.tokens if v.is_set)
+        winner = token.name
+        if Token(variable=token).fate(server.version) not in {"sent", "unchecked"}:
+            # Read or not, this one signs nobody in.
+            return sign_in_fixes(deployment, server, drop=(FLAG,), name=winner)
         return (
             restart_fix(
                 "drop-flag",
-                f"restart the server without {FLAG}, from a shell that has {winner}",
+                f"restart the server without {FLAG}",
                 deployment,
                 server,
                 drop=(FLAG,),
             ),
             restart_fix(
                 "name-variable",
-                f"or keep the flag and name the variable, from a shell that has {winner}",
+                "keep the flag and name the variable",
                 deployment,
                 server,
                 add=("--auth-token-env", winner),
@@ -234,7 +238,7 @@ CHECK = Check(
         ),
         GeneralFix(
             cause="disables-variables",
-            summary="Or keep it and name the variable",
+            summary="Keep it and name the variable",
             shell=(
                 "copilot --server --port PORT --no-auto-login --auth-token-env COPILOT_GITHUB_TOKEN"
             ),

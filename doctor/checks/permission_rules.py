@@ -310,7 +310,7 @@ def _fixes(
         for problem in problems
     }
     if cause is BYPASS:
-        better = {place: "shell" for place in better}
+        better = dict.fromkeys(better, "shell")
     is_denied_url = cause is URL_PROTOCOL and any("deny" in problem.flag for problem in problems)
     if is_denied_url or any(text is None or text.startswith("--") for text in better.values()):
         return (
@@ -336,9 +336,7 @@ def _fixes(
         BYPASS.id: "start it with shell denied as a whole",
     }.get(cause.id, "start it with the rules as they were meant")
     return (
-        restart_fix(
-            f"rewrite-{cause.id}", summary, deployment, server, drop=flags, add=tuple(add)
-        ),
+        restart_fix(f"rewrite-{cause.id}", summary, deployment, server, drop=flags, add=tuple(add)),
     )
 
 
@@ -364,9 +362,7 @@ CHECK = Check(
             text="Invalid --allow-tool value. Error: Invalid rule format: RULE",
             pattern=r"Invalid rule format",
             where="stderr",
-            versions=tuple(
-                version for version in TESTED if MALFORMED.at(version).value
-            ),
+            versions=tuple(version for version in TESTED if MALFORMED.at(version).value),
         ),
         Symptom(
             text="a command runs although the server was started with --deny-tool",

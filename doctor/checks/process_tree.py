@@ -6,6 +6,8 @@ Measured: wrapper, native child, what is above them, whether the wrapper is PID 
 Can be wrong where a supervisor was told to signal the whole group: its settings are not read.
 """
 
+import json
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -53,8 +55,8 @@ DEAF_INIT = Cause(
     id="wrapper-is-init",
     text=(
         "The npm wrapper is the first process (PID 1) of its container and ignores SIGTERM there: "
-        "docker stop waits its 10 seconds and then kills, with nothing saved. PID 1 should be the "
-        "native program, or a small init."
+        "docker stop waits its 10 seconds and then kills. PID 1 should be the native program, or a "
+        "small init."
     ),
     documented=server_mode("Dedicated container"),
     documented_says='CMD ["bash", "-c", "copilot --server …"], which makes the wrapper PID 1.',
@@ -105,13 +107,13 @@ def judge(deployment: Deployment) -> Iterator[Outcome]:
 def _findings(deployment: Deployment, server: Server) -> Iterator[Finding]:
     if server.is_orphan and server.process is not None:
         yield _orphan(deployment, server, server.process)
-    elif server.wrapper is not None and _is_container_init(server):
+    elif server.wrapper is not None and _is_container_init(deployment, server):
         yield _deaf_init(server, server.wrapper)
     elif server.wrapper is not None and (supervisor := _supervisor(server)):
         yield _supervised(server, server.wrapper, supervisor)
-    if _is_killed_after_10_s(deployment, server) and deployment.clients_of(server):
-        if DRAINS_ON_SIGTERM.at(server.version).value:
-            yield _slow_stop(deployment, server)
+    is_slow = DRAINS_ON_SIGTERM.at(server.version).value and deployment.clients_of(server)
+    if is_slow and _is_killed_after_10_s(deployment, server):
+        yield _slow_stop(deployment, server)
 
 
 def _orphan(deployment: Deployment, server: Server, process: Process) -> Finding:
@@ -197,7 +199,9 @@ def _supervised(server: Server, wrapper: Process, supervisor: Process) -> Findin
         )
     else:
         fixes.append(
-            advice("supervise-native", f"let {supervisor.name} exec the native program: {native[0]}")
+            advice(
+                "supervise-native", f"let {supervisor.name} exec the native program: {native[0]}"
+            )
         )
     return Finding(
         status="unknown",
@@ -272,15 +276,16 @@ def _fine(deployment: Deployment, server: Server) -> Outcome:
     )
 
 
-def _is_container_init(server: Server) -> bool:
+def _is_container_init(deployment: Deployment, server: Server) -> bool:
     """Whether SIGTERM to the container reaches the wrapper, or a shell above it, as PID 1.
 
     A shell that waits for its command ignores SIGTERM as PID 1 just as well (observed).
     """
     if server.is_container_init:
         return True
-    top = server.ancestors[-1] if server.ancestors else None
-    return top is not None and top.pid == 1 and top.name in _SHELLS
+    here, top = deployment.here, server.ancestors[-1] if server.ancestors else None
+    is_inside = here is not None and here.kind == "container"
+    return is_inside and top is not None and top.pid == 1 and top.name in _SHELLS
 
 
 def _supervisor(server: Server) -> Process | None:
@@ -294,7 +299,9 @@ def _is_killed_after_10_s(deployment: Deployment, server: Server) -> bool:
     if supervisor is not None:
         return supervisor.name.startswith("supervisord")
     here = deployment.here
-    is_docker = here is not None and here.kind == "container" and here.engine in {"docker", "podman"}
+    is_docker = (
+        here is not None and here.kind == "container" and here.engine in {"docker", "podman"}
+    )
     return server.is_container_init or is_docker
 
 
@@ -305,15 +312,11 @@ def _native_words(server: Server) -> tuple[str, ...]:
 
 
 def _json(words: tuple[str, ...]) -> str:
-    import json
-
     return json.dumps(list(words), ensure_ascii=False)
 
 
 def _ini(word: str) -> str:
     # supervisord splits as a shell does and expands %(…)s.
-    import shlex
-
     return shlex.quote(word).replace("%", "%%")
 
 
@@ -350,7 +353,6 @@ CHECK = Check(
             text="docker stop takes 10 seconds; the container ends with exit code 137",
             pattern=r"exited with code 137",
             where="behaviour",
-            versions=_BOTH,
         ),
         Symptom(
             text="-32000 SERVER_SHUTTING_DOWN",

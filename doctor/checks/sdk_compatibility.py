@@ -213,7 +213,7 @@ def _fits(subject: str, sdk: Sdk, server: Server) -> Outcome:
     )
 
 
-def _finding(  # noqa: PLR0913 - what differs between clients and projects
+def _finding(
     deployment: Deployment,
     server: Server,
     sdk: Sdk,
@@ -349,7 +349,7 @@ def _does_not_work(version: str, row: Row, range_: str) -> str:
 
 def _needs_token(deployment: Deployment, server: Server) -> bool:
     shake = deployment.handshake(server)
-    if shake is not None and shake.token != "unknown":  # noqa: S105 - no secret
+    if shake is not None and shake.token != "unknown":
         return shake.token in {"accepted", "required", "rejected"}
     return server.environment.visible and server.environment.is_set(CONNECTION_TOKEN)
 

@@ -28,7 +28,7 @@ from doctor.catalogue import (
     command,
 )
 from doctor.catalogue.check import GeneralFix
-from doctor.catalogue.pages import SDK_BACKEND, server_mode
+from doctor.catalogue.pages import CONNECT_ERRORS, SDK_BACKEND, server_mode
 from doctor.catalogue.steps import (
     export,
     free_port,
@@ -115,6 +115,7 @@ NO_ROUTE = Cause(
         "This machine has no way to the address, or a local rule forbids it: another network, "
         "a VPN that is down, a container network that this one is not a part of."
     ),
+    documented=CONNECT_ERRORS,
 )
 OTHER_PROGRAM = Cause(
     id="other-program",
@@ -180,6 +181,7 @@ SLOW = Cause(
         "The Copilot server took long to answer, or stopped answering in the middle. It should "
         "answer within milliseconds: the machine is overloaded, or the server is stuck."
     ),
+    observed=_ENDS,
 )
 NOT_ENCRYPTED = Cause(
     id="https-is-not-tls",

@@ -29,6 +29,7 @@ from doctor.catalogue import (
     command,
 )
 from doctor.catalogue.check import GeneralFix
+from doctor.catalogue.pages import DOCKER_HOST_NAME as DOCKER_HOST_NAME_PAGE
 from doctor.catalogue.pages import COMPOSE_NETWORKING, server_mode
 from doctor.catalogue.steps import local_address, point_clients
 from doctor.deployment import Deployment, Lookup, Resolution, Route, Sdk, Target
@@ -99,6 +100,7 @@ HOST_OUTSIDE = Cause(
         "host.docker.internal means the machine around a container, and only containers know it "
         "(with Docker Desktop also the machine itself). On the machine it is 127.0.0.1."
     ),
+    documented=DOCKER_HOST_NAME_PAGE,
 )
 HOST_NOT_ADDED = Cause(
     id="docker-host-name-not-added",
@@ -107,6 +109,7 @@ HOST_NOT_ADDED = Cause(
         "asked to: extra_hosts, or --add-host, with host-gateway. The server on the machine must "
         "then listen beyond loopback, with --host and a connection token."
     ),
+    documented=DOCKER_HOST_NAME_PAGE,
 )
 LOCALHOST_IN_CONTAINER = Cause(
     id="localhost-in-container",

@@ -210,15 +210,14 @@ def _look_alike(deployment: Deployment, server: Server, variable: Variable) -> F
         fixes=(
             restart_fix(
                 "rename",
-                "restart the server with the token in COPILOT_GITHUB_TOKEN, from a shell that "
-                f"has {name}",
+                "restart the server with the token in COPILOT_GITHUB_TOKEN",
                 deployment,
                 server,
                 prepare=(export(deployment, TOKEN_VARIABLES[0], value_of(deployment, name)),),
             ),
             restart_fix(
                 "name-it",
-                f"or have the server read {name}",
+                f"have the server read {name}",
                 deployment,
                 server,
                 add=("--auth-token-env", name),

@@ -392,7 +392,7 @@ def _fixes(deployment: Deployment, server: Server, token: Token, fault: _Fault) 
     if good is not None and not token.is_named and fault.is_certain:
         yield restart_fix(
             "use-next",
-            f"or let {good.name} count: restart the server without {name}",
+            f"let {good.name} count: restart the server without {name}",
             deployment,
             server,
             prepare=(unset(deployment, name),),

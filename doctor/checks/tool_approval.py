@@ -254,7 +254,8 @@ def _allowing(command: LaunchCommand | None) -> tuple[str, ...]:
         return ()
     names = ("--allow-all", "--yolo", "--allow-all-tools", "--allow-tool")
     return tuple(
-        f"{option.name}={option.value}" if option.value and option.name == "--allow-tool"
+        f"{option.name}={option.value}"
+        if option.value and option.name == "--allow-tool"
         else option.name
         for option in command.options
         if option.name in names

@@ -55,7 +55,7 @@ def matches(check: Check) -> list[dict[str, object]]:
 
 def page(check: Check, width: int) -> str:
     """Return one entry of the catalogue as text."""
-    lines = [f"{check.id}: {check.title}", f"Looks at {check.looks_at}.", ""]
+    lines = [f"{check.id}: {check.title}", *_wrapped(f"Looks at {check.looks_at}.", width, ""), ""]
     if check.symptoms:
         lines.append("Symptoms")
     for symptom in check.symptoms:

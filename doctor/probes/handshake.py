@@ -137,7 +137,7 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
     protocol_version: int | None = None
     has_connect: bool | None = None
     sent_token: bool = False
-    token: TokenState = "unknown"  # noqa: S105 - a state, no token
+    token: TokenState = "unknown"
     went_mute: bool = False
     timestamp: Literal["integer", "string"] | None = None
     signed_in: bool | None = None
@@ -217,7 +217,7 @@ class _Facts(msgspec.Struct):
     version: str | None = None
     protocol_version: int | None = None
     has_connect: bool | None = None
-    token: TokenState = "unknown"  # noqa: S105 - a state, no token
+    token: TokenState = "unknown"
     went_mute: bool = False
     timestamp: Literal["integer", "string"] | None = None
     signed_in: bool | None = None

@@ -91,7 +91,8 @@ def render(
         _rest(page, report, verbose=verbose)
     if report.next_command:
         page.blank()
-        page.row("Next", [Text(_plain(report.next_command), style="bold")], wrap=False)
+        after = "apply a fix above, then run: " if report.next_command == "copilot-doctor" else ""
+        page.row("Next", [Text(after + _plain(report.next_command), style="bold")], indent=0, wrap=False)
     return fit(page.text(), encoding)
 
 
@@ -240,7 +241,8 @@ def _chosen(fixes: tuple[ShownFix, ...], *, verbose: bool) -> tuple[list[ShownFi
         return list(fixes), []
     first = next((fix for fix in fixes if fix.kind == "code"), None)
     shown = [fix for fix in fixes if fix.kind != "code" or fix is first]
-    return shown, [fix.language for fix in fixes if fix.kind == "code" and fix is not first]
+    languages = dict.fromkeys(fix.language for fix in fixes if fix.kind == "code")
+    return shown, [name for name in languages if first is not None and name != first.language]
 
 
 def _provenance(finding: ReportedFinding) -> Iterator[Text]:

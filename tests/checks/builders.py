@@ -14,6 +14,7 @@ from doctor.deployment import (
     Deployment,
     Environment,
     Handshake,
+    Holder,
     Hop,
     Host,
     Listener,
@@ -23,6 +24,7 @@ from doctor.deployment import (
     Sdk,
     Server,
     Target,
+    WantedPort,
 )
 from doctor.deployment.launch import parse
 from doctor.deployment.targets import parse_target
@@ -231,3 +233,14 @@ def walked(to: Target, broken: str = "", code: str = "", detail: str = "", **fac
         "hops": tuple(hops),
     }
     return Route(**defaults | facts)
+
+
+def holder(address: str = "127.0.0.1", port: int = PORT, **facts: Any) -> Holder:
+    """A socket that has a wanted port; it listens, unless `state` says otherwise."""
+    return Holder(address=address, port=port, **{"state": "listen"} | facts)
+
+
+def wanted(port: int = PORT, *holders: Holder, name: str = "--port", **facts: Any) -> WantedPort:
+    """A port that a server is to be started on."""
+    origin = Origin(kind="environment" if name.isupper() else "target", name=name)
+    return WantedPort(port=port, holders=holders, **{"origin": origin} | facts)

@@ -31,7 +31,7 @@ ONE, TWO = {NAME: "s3cret-of-the-server"}, {NAME: "s3cret-of-the-shell!"}
 
 
 def shake(token: str, version: str = "1.0.102", **facts: object) -> Handshake:
-    unasked = {"signed_in": None, "status_message": None} if token != "accepted" else {}  # noqa: S105
+    unasked = {"signed_in": None, "status_message": None} if token != "accepted" else {}
     return handshake(version, token=token, **unasked | facts)
 
 
@@ -58,11 +58,9 @@ def test_no_token_where_other_hosts_get_in_goes_with_the_exposed_listener() -> N
     assert found.follows == ("listener-exposed",)
     assert "listens on 0.0.0.0:3000" in evidence(found)
     assert f"{NAME} of the server: not set" in evidence(found)
-    assert fix_shell(found, "new-token").splitlines() == [
-        f'export {NAME}="$(openssl rand -hex 32)"',
-        "kill 4123 && sleep 2",
-        "copilot --server --port 3000",
-    ]
+    first, *others = fix_shell(found, "new-token").splitlines()
+    assert first.startswith(f'export {NAME}="${{{NAME}:-$(head -c 32 /dev/urandom')
+    assert others == ["kill 4123 && sleep 2", "copilot --server --port 3000"]
 
 
 def test_no_token_and_no_view_of_the_sockets_is_not_visible() -> None:
@@ -181,7 +179,7 @@ def test_the_wire_counts_where_the_environment_is_hidden() -> None:
     assert only(Passed, CHECK, given("accepted", ONE)).detail == (
         "the server accepted this shell's token"
     )
-    assert [fix.id for fix in only(Finding, CHECK, given("required", {})).fixes][0] == "same-value"
+    assert only(Finding, CHECK, given("required", {})).fixes[0].id == "same-value"
 
 
 def test_nothing_said_and_nothing_seen_is_not_visible() -> None:
@@ -245,7 +243,26 @@ def test_an_old_server_ignores_its_token() -> None:
     found = only(Finding, CHECK, deployment(server("1.0.32", env=ONE), shake=said))
     assert (found.cause.id, found.status) == ("ignored", "warn")
     assert "server version: 1.0.32" in evidence(found)
+    assert found.fixes[0].kind == "advice"
     assert "1.0.102" in found.fixes[0].summary
+
+
+def test_an_old_server_of_npm_is_upgraded_in_its_place_and_keeps_its_token() -> None:
+    native = "/srv/node_modules/@github/copilot-linux-x64/copilot"
+    old = server("1.0.32", env=ONE, executable=native)
+    lines = fix_shell(only(Finding, CHECK, deployment(old)), "upgrade").splitlines()
+    assert lines[0].startswith(f'export {NAME}="$(tr ')
+    assert lines[1:] == [
+        "npm install --prefix /srv @github/copilot@1.0.102",
+        "kill 4123 && sleep 2",
+        "copilot --server --port 3000",
+    ]
+
+
+def test_what_the_server_would_lose_is_named() -> None:
+    one = server(env={"GH_TOKEN": "gho_A1b2C3d4E5f6A1b2C3d4E5f6A1b2C3d4E5f6"})
+    found = only(Finding, CHECK, deployment(one, shell=TWO, shake=shake("not-configured")))
+    assert "set GH_TOKEN here first" in found.fixes[0].summary
 
 
 def test_a_token_that_is_ignored_before_the_world_is_a_failure() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from doctor.catalogue import Finding, NotVisible, Passed, Skipped
 from doctor.checks.model import CHECK, MOST_MODELS
-from doctor.deployment import Handshake
 from tests.checks.builders import (
     client,
     deployment,
@@ -19,6 +20,9 @@ from tests.checks.builders import (
     only,
     server,
 )
+
+if TYPE_CHECKING:
+    from doctor.deployment import Handshake
 
 BASE = "--server --port 3000"
 MODELS = ("auto", "gpt-5-mini", "claude-sonnet-4")

@@ -45,6 +45,14 @@ def test_the_flag_keeps_the_variables_unread(name: str) -> None:
     )
 
 
+def test_a_token_that_would_be_refused_anyway_is_replaced() -> None:
+    env = {"GH_TOKEN": "ghp_A1b2C3d4E5f6A1b2C3d4E5f6A1b2C3d4E5f6"}
+    found = only(Finding, CHECK, deployment(server(args=ARGS, env=env)))
+    assert [fix.id for fix in found.fixes] == ["new-token"]
+    assert "export GH_TOKEN" in fix_shell(found, "new-token")
+    assert "--no-auto-login" not in fix_shell(found, "new-token")
+
+
 def test_the_documented_cause_and_the_observed_one_stand_side_by_side() -> None:
     cause = CHECK.cause("nothing-left")
     assert "1.0.81" in cause.documented_says

@@ -23,6 +23,7 @@ import jsonschema
 import psutil
 
 from doctor.reports.report import json_schema
+from tests.harness.cli import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -109,6 +110,7 @@ def paste(
     port: int | None = None,
     cwd: Path | None = None,
     launcher: Sequence[str] = (),
+    answer: str | None = None,
     limit_s: float = 90,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run the shell lines of a fix as they are printed, and end what they started.
@@ -120,6 +122,7 @@ def paste(
             None: wait until the lines have ended.
         cwd: Where the shell is.
         launcher: What to put in front, such as the words that enter a network namespace.
+        answer: What the user types when the lines ask for something.
         limit_s: The longest wait.
     """
     assert chosen["kind"] == "command", chosen
@@ -127,13 +130,16 @@ def paste(
         [*launcher, "bash", "-c", chosen["shell"]],
         env=dict(env),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if answer is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
     try:
+        if answer is not None and shell.stdin:
+            shell.stdin.write(f"{answer}\n")
+            shell.stdin.close()
         if port is None:
             output, _ = shell.communicate(timeout=limit_s)
             assert shell.returncode == 0, output
@@ -159,11 +165,8 @@ def _wait_listening(shell: subprocess.Popen[str], port: int, limit_s: float) -> 
 
 
 def _listens(process: psutil.Process, port: int) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return any(
-            one.status == psutil.CONN_LISTEN and one.laddr.port == port
-            for one in process.net_connections("tcp")
-        )
+    with contextlib.suppress(psutil.Error, OSError):
+        return any(found == port for _, found in listening(process.pid))
     return False
 
 
