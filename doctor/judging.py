@@ -233,6 +233,11 @@ def verified_on(check_id: str, fix_id: str) -> tuple[str, ...]:
     return tuple(_verified().get(check_id, {}).get(fix_id, ()))
 
 
+def proven_fixes(check_id: str) -> dict[str, tuple[str, ...]]:
+    """Return the fixes of a check that scenario runs have proven, with the CLI versions."""
+    return {fix_id: tuple(versions) for fix_id, versions in _verified().get(check_id, {}).items()}
+
+
 def _server(server: Server, deployment: Deployment) -> ReportedServer:
     shake = deployment.handshake(server)
     process = server.process

@@ -163,7 +163,8 @@ def restart_fix(
     """Return the fix that starts a server again, changed.
 
     What a supervisor would start again unchanged is only to be changed where the supervisor
-    reads it: then the fix is an advice that says so.
+    reads it, and what a container starts where the container is described:
+    then the fix is an advice that says so.
 
     Args:
         fix_id: See `Fix`.
@@ -175,15 +176,24 @@ def restart_fix(
         add: See `start`.
         drop: See `start`.
     """
+    words = start(deployment, server, add=add, drop=drop)[-1]
     supervised = supervisor_of(server)
     if supervised is not None:
         process, how = supervised
         where = f"{process.name} (pid {process.pid})"
-        words = start(deployment, server, add=add, drop=drop)[-1]
+        # Observed with supervisord: it signals the wrapper alone, and the child keeps the port.
+        listens = server.process.pid if server.process and server.wrapper else None
+        orphan = f" (and kill {listens} in between)" if listens else ""
         return advice(
             fix_id,
             f"{summary}: {where} starts it, so change it there, then stop and start it with "
-            f"{how.split()[0]}; the command line becomes: {words}",
+            f"{how.split()[0]}{orphan}; the command line becomes: {words}",
+        )
+    if server.is_container_init or any(item.namespace == "other" for item in server.listeners):
+        return advice(
+            fix_id,
+            f"{summary}: its container starts it, so change it in the image or the Compose file "
+            f"and start the container again; the command line becomes: {words}",
         )
     lines = [*prepare, *restart(deployment, server, add=add, drop=drop)]
     if ask_for is not None:

@@ -244,6 +244,8 @@ def _of_options(deployment: Deployment, server: Server, words: LaunchCommand) ->
         if option.is_fatal and server.listeners:
             # It runs, so its version takes what the tested version nearest to it does not.
             continue
+        if _lacks_server(option) and _means_server(words):
+            continue  # --server is there, misspelt: told by its own finding
         cause, title, status, detail = _verdict(server, words, option)
         yield _finding(
             deployment,
@@ -260,6 +262,13 @@ def _of_options(deployment: Deployment, server: Server, words: LaunchCommand) ->
 
 _Verdict = tuple[Cause, str, str, str]
 """Cause, title, status and detail."""
+
+
+def _means_server(words: LaunchCommand) -> bool:
+    """Whether ``--server`` was meant by something that is no flag."""
+    flags = (option.suggestion for option in words.problems if not option.known)
+    stray = (nearest(w, words.version) for w in words.positionals if _is_meant_as_flag(w))
+    return bool({"--server", "--headless"} & {*flags, *stray})
 
 
 def _verdict(server: Server, words: LaunchCommand, option: Option) -> _Verdict:
@@ -650,6 +659,12 @@ def _again(
             fix_id,
             f"{summary}: {process.name} (pid {process.pid}) starts it, so change it there; the "
             f"command line becomes: {line}",
+        )
+    if server.is_container_init or any(item.namespace == "other" for item in server.listeners):
+        return advice(
+            fix_id,
+            f"{summary}: its container starts it, so change it in the image or the Compose file; "
+            f"the command line becomes: {line}",
         )
     stops = stop_for_good(deployment, server) if server.is_running and server.process else []
     return command(fix_id, summary, *prepare, *stops, line)

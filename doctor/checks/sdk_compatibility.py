@@ -8,6 +8,8 @@ Can be wrong about a process that brings its SDK inside of a bundle, and about l
 was not run (Go, .NET, Java, Rust): there it only warns. The doctor's own SDK is not the user's.
 """
 
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -41,7 +43,7 @@ from doctor.catalogue import (
 )
 from doctor.catalogue.check import GeneralFix
 from doctor.catalogue.pages import SDK_COMPATIBILITY
-from doctor.catalogue.steps import restart_fix, upgrade
+from doctor.catalogue.steps import is_windows, restart_fix, upgrade
 from doctor.deployment import CONNECTION_TOKEN, Client, Deployment, Origin, Sdk, Server
 
 _SAID: Final = "the SDK negotiates protocol versions 2 through 3; no combination is left out."
@@ -112,6 +114,7 @@ _TITLES: Final = {
     "no-connection-token": "{sdk} cannot pass the connection token that the server demands",
 }
 _UNSURE: Final = "{sdk} may not fit CLI {cli}"
+_REQUIREMENTS: Final = re.compile(r"requirements[\w.-]*\.(txt|in)$")
 _NAMES: Final = {"python": "Python", "javascript": "npm"}
 
 
@@ -256,7 +259,9 @@ def _finding(
 
 def _moves(deployment: Deployment, server: Server, sdk: Sdk, skew: Skew) -> tuple[Fix, ...]:
     fixes: list[Fix] = []
-    if skew.sdk_fix:
+    if skew.sdk_fix and _is_pinned(sdk):
+        fixes.append(_move_pin(deployment, server, sdk, skew.sdk_fix))
+    elif skew.sdk_fix:
         fixes.append(
             command(
                 "move-sdk",
@@ -282,6 +287,28 @@ def _moves(deployment: Deployment, server: Server, sdk: Sdk, skew: Skew) -> tupl
             )
         )
     return tuple(fixes)
+
+
+def _is_pinned(sdk: Sdk) -> bool:
+    """Whether a Python project's file names the version: pip alone would leave it as it is."""
+    is_file = sdk.origin is not None and sdk.origin.path is not None
+    return sdk.language == "python" and sdk.exactness != "installed" and is_file
+
+
+def _move_pin(deployment: Deployment, server: Server, sdk: Sdk, version: str) -> Fix:
+    origin = sdk.origin or server.origin
+    path, line = origin.path or "", origin.line
+    summary = f"pin SDK {version}, which works with CLI {server.version}, in {origin}"
+    if _REQUIREMENTS.search(path) and line and sdk.version and not is_windows(deployment):
+        file = shlex.quote(path)
+        # With a suffix -i is understood by the sed of GNU and of macOS.
+        edit = f"sed -i.old '{line}s/{re.escape(sdk.version)}/{version}/' {file}"
+        return command(
+            "move-pin",
+            f"{summary}, install it and start the client again",
+            f"{edit} && python -m pip install -r {file}",
+        )
+    return advice("move-pin", f"{summary}, lock and install again, then start the client again")
 
 
 def _install(language: str, version: str) -> str:
@@ -373,7 +400,7 @@ CHECK = Check(
         ),
         Symptom(
             text="ValueError: invalid literal for int() with base 10: '2026-…Z'",
-            pattern=r"invalid literal for int\(\) with base 10: '\d{4}-\d\d-\d\dT",
+            pattern=r"invalid literal for int\(\) with base 10: '\d{4}-",
             where="sdk",
             versions=_BY_ID["ping-timestamp"].observed,
             sdk="Python up to 0.3.0",

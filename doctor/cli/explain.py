@@ -12,6 +12,7 @@ from doctor.catalogue import Cause, Check
 from doctor.catalogue.registry import UnknownCheckError, check_by_id
 from doctor.cli.app import UsageProblem
 from doctor.cli.options import columns, emit, option
+from doctor.judging import proven_fixes
 
 
 @click.command(
@@ -48,6 +49,7 @@ def matches(check: Check) -> list[dict[str, object]]:
             "documented": msgspec.to_builtins(cause.documented),
             "documented_says": cause.documented_says,
             "observed": list(cause.observed),
+            "proven_fixes": proven_fixes(check.id),
         }
         for cause in check.causes
     ]
@@ -70,6 +72,11 @@ def page(check: Check, width: int) -> str:
             if fix.cause == cause.id:
                 lines += _wrapped(f"Fix: {fix.summary}", width, "  ")
                 lines += [f"      {line}" for line in (fix.shell or fix.code).splitlines()]
+    proven = proven_fixes(check.id)
+    if proven:
+        lines += ["", "Fixes proven on the real CLI (broken, found, fixed, found well)"]
+        for fix_id, versions in proven.items():
+            lines += _wrapped(f"{fix_id}: CLI {span(versions)}", width, "  ")
     return "\n".join(lines) + "\n"
 
 

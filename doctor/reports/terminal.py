@@ -263,7 +263,7 @@ def _provenance(finding: ReportedFinding) -> Iterator[Text]:
 
 def _fix(page: _Page, fix: ShownFix, label: str) -> None:
     proven = f" (proven on CLI {span(fix.verified)})" if fix.verified else ""
-    page.row(label, [Text(_plain(fix.summary) + proven)])
+    page.row(label, [Text(_sentence(fix.summary) + proven)])
     body = fix.shell or fix.code
     if body:
         if fix.language:
@@ -272,6 +272,13 @@ def _fix(page: _Page, fix: ShownFix, label: str) -> None:
         page.row("", lines, wrap=False)
     for edit in fix.edits:
         page.row("", [Text(_plain(f"{edit.path}:{edit.line}:{edit.column}: {edit.new}"))])
+
+
+def _sentence(text: str) -> str:
+    # The label says "or" already; and all summaries begin alike.
+    text = _plain(text)
+    text = text[3:] if text[:3].lower() == "or " else text
+    return text[:1].upper() + text[1:]
 
 
 def _line(text: str) -> str:

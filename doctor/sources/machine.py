@@ -251,7 +251,7 @@ class _View:
         for target in targets:
             if target.port is not None and _is_local(target.host):
                 wanted.setdefault(target.port, target.origin)
-        if not wanted and not servers:
+        if not wanted and not servers and not targets:
             wanted[DOCUMENTED_PORT] = Origin(kind="target", name="documented default")
         for number, origin in wanted.items():
             yield WantedPort(

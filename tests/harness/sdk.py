@@ -45,22 +45,28 @@ class SdkResult:
     """Text of the answer that it returned."""
 
 
-def sdk_python(version: str | None) -> Path:
+Which = str | Path | None
+"""An SDK version; a Python of the test's own; None: the one that runs the tests."""
+
+
+def sdk_python(version: Which) -> Path:
     """Return the Python that has this SDK version installed, after making it if need be.
 
     Args:
-        version: SDK version; None is the one that these tests themselves are installed with.
+        version: SDK version, or else what `Which` allows.
 
     Raises:
         MissingPartError: pip could not install it.
     """
     if version is None:
         return Path(sys.executable)
+    if isinstance(version, Path):
+        return version
     return venv_python("sdk", f"github-copilot-sdk=={version}")
 
 
 def run_session(  # noqa: PLR0913 - one argument per thing that a client decides
-    version: str | None,
+    version: Which,
     url: str,
     *,
     token: str | None = None,
@@ -95,7 +101,7 @@ def run_session(  # noqa: PLR0913 - one argument per thing that a client decides
 
 
 def run_start(
-    version: str | None,
+    version: Which,
     url: str,
     *,
     token: str | None = None,
@@ -111,7 +117,7 @@ def _job(act: str, url: str, token: str | None, limit_s: float = 20.0) -> dict[s
 
 
 def _run(
-    version: str | None, job: dict[str, Any], limit_s: float, launcher: Sequence[str]
+    version: Which, job: dict[str, Any], limit_s: float, launcher: Sequence[str]
 ) -> SdkResult:
     with tempfile.TemporaryDirectory(prefix="cd-sdk-") as home:
         done = subprocess.run(
@@ -144,7 +150,7 @@ class IdleClient:
 
 @contextlib.contextmanager
 def idle_client(
-    version: str | None,
+    version: Which,
     url: str,
     *,
     token: str | None = None,

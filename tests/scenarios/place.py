@@ -79,10 +79,16 @@ class Place:
             yield environment_of(started.pid, server.port)
 
     def says(self, server: RunningServer) -> dict[str, Any]:
-        """What the server on the port says of its sign-in now."""
+        """What the server on the port says of its sign-in now.
+
+        It is also asked for its models: a sign-in that comes from its cache sends no token.
+        """
         with Wire(self.github.namespace.connect(server.port)) as wire:
             wire.connect()
-            return dict(wire.auth_status())
+            said = dict(wire.auth_status())
+            if said["isAuthenticated"]:
+                wire.exchange("models.list")
+            return said
 
 
 @contextlib.contextmanager

@@ -97,8 +97,7 @@ def test_a_session_with_its_own_token_needs_no_sign_in(version: str, tmp_path: P
         own = here.github.token(login="guest")
         with here.server(FLAG) as server, here.github.wire(server) as wire:
             wire.connect()
-            created = wire.request("session.create", {"gitHubToken": own})
-            wire.send(created["sessionId"])
+            wire.send(wire.create_session(model=None, gitHubToken=own))
             event = wire.wait_event("session.idle", "session.error", timeout_s=30)
             assert event.type == "session.idle", event
             assert set(here.github.tokens_seen) == {own}

@@ -33,7 +33,7 @@ BOTH = pytest.mark.parametrize("version", [OLDEST, NEWEST])
         ("blank", "unrecognised", "Unsupported token type, ignoring."),
     ],
 )
-def test_a_refused_token_is_never_sent_and_a_new_one_cures_it(  # noqa: PLR0913
+def test_a_refused_token_is_never_sent_and_a_new_one_cures_it(  # noqa: PLR0917
     version: str, kind: str, cause: str, log: str, tmp_path: Path, proven: Proven
 ) -> None:
     with place(version, tmp_path) as here:
@@ -88,7 +88,7 @@ def test_a_good_token_behind_a_refused_one_can_count(
         ("", "\r\n", "line-end"),
     ],
 )
-def test_the_bare_value_cures_what_surrounds_it(  # noqa: PLR0913
+def test_the_bare_value_cures_what_surrounds_it(  # noqa: PLR0917
     version: str, before: str, after: str, cause: str, tmp_path: Path, proven: Proven
 ) -> None:
     with place(version, tmp_path) as here:
