@@ -16,7 +16,6 @@ from doctor.deployment import Deployment, Route, Server, Target
 from doctor.redaction import Secret, Vault
 
 MOST_ROUTES_AT_ONCE: Final = 64
-MOST_LOCAL_SERVERS: Final = 32
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +67,12 @@ class Examination:
         ]
         routes = side_by_side(walks)
         servers = tuple(_informed(server, routes) for server in deployment.servers)
-        self.deployment = msgspec.structs.replace(deployment, routes=tuple(routes), servers=servers)
+        self.deployment = msgspec.structs.replace(
+            deployment,
+            routes=tuple(routes),
+            servers=servers,
+            unseen=(*deployment.unseen, *route.not_visited(deployment, ways)),
+        )
 
     def _connection_token(self) -> Secret | None:
         value = os.environ.get("COPILOT_CONNECTION_TOKEN", "")

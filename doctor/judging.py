@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from doctor import __version__
 from doctor.catalogue import Check, Finding, NotVisible, Outcome, Passed, Skipped
-from doctor.deployment import Deployment, Server, Status, Unseen
+from doctor.deployment import WORST_FIRST, Deployment, Server, Status, Unseen, worst
 from doctor.redaction import outside
 from doctor.reports.report import (
     CheckResult,
@@ -19,13 +18,12 @@ from doctor.reports.report import (
     Report,
     ReportedClient,
     ReportedFinding,
+    ReportedHop,
     ReportedRoute,
     ReportedServer,
     ShownFix,
     Summary,
 )
-
-_WORST_FIRST: Final[tuple[Status, ...]] = ("error", "fail", "warn", "unknown", "pass", "skip")
 
 
 class Judged(msgspec.Struct, kw_only=True):
@@ -52,15 +50,15 @@ def judge(
     judged = [_run(check, deployment) for check in checks]
     findings = _attach(judged)
     results = tuple(_result(item) for item in judged)
-    counted = {status: sum(r.status == status for r in results) for status in _WORST_FIRST}
-    order = {status: place for place, status in enumerate(_WORST_FIRST)}
+    counted = {status: sum(r.status == status for r in results) for status in WORST_FIRST}
+    order = {status: place for place, status in enumerate(WORST_FIRST)}
     findings.sort(key=lambda finding: order[finding.status])
     return Report(
         doctor_version=__version__,
         command=command,
         started_at=started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         elapsed_ms=round(elapsed_ms, 1),
-        status=_worst([result.status for result in results]),
+        status=worst(result.status for result in results),
         summary=Summary(
             passed=counted["pass"],
             warn=counted["warn"],
@@ -76,7 +74,7 @@ def judge(
                 client=route.client,
                 target=route.target.text,
                 status=route.status,
-                hops=route.hops,
+                hops=tuple(ReportedHop(**msgspec.structs.asdict(hop)) for hop in route.hops),
                 server=route.server,
             )
             for route in deployment.routes
@@ -119,7 +117,7 @@ def _result(item: Judged) -> CheckResult:
     elif not item.outcomes:
         status, reason = "skip", "nothing to look at"
     else:
-        status = _worst([_status(outcome) for outcome in item.outcomes])
+        status = worst(_status(outcome) for outcome in item.outcomes)
         reason = "; ".join(
             dict.fromkeys(_reason(o) for o in item.outcomes if _status(o) == status and _reason(o))
         )
@@ -155,10 +153,6 @@ def _reason(outcome: Outcome) -> str:
         return outcome.reason + by
     remedy = f" ({outcome.remedy})" if outcome.remedy else ""
     return f"{outcome.subject}: {outcome.reason}{remedy}"
-
-
-def _worst(statuses: Sequence[Status]) -> Status:
-    return min(statuses, key=_WORST_FIRST.index, default="skip")
 
 
 def _attach(judged: Sequence[Judged]) -> list[ReportedFinding]:
@@ -251,7 +245,12 @@ def _server(server: Server, deployment: Deployment) -> ReportedServer:
         user=process.user if process else None,
         started_at=process.started_at if process else None,
         port=server.port,
-        addresses=tuple(f"{item.address}:{item.port}" for item in server.listeners),
+        addresses=tuple(
+            f"[{item.address}]:{item.port}"
+            if ":" in item.address
+            else f"{item.address}:{item.port}"
+            for item in server.listeners
+        ),
         command=(*server.command.program, *server.command.arguments) if server.command else None,
         environment=server.environment,
         protocol_version=shake.protocol_version if shake else None,

@@ -100,6 +100,9 @@ _CODE: Final = {
 }
 
 
+_SPACES: Final = {"leading-space", "trailing-space", "newline", "carriage-return"}
+
+
 def judge(deployment: Deployment) -> Iterator[Outcome]:
     """Judge the models that each TCP server was given."""
     servers = deployment.tcp_servers
@@ -215,7 +218,7 @@ def _models(deployment: Deployment, server: Server) -> tuple[str, ...] | None:
 def _offered(deployment: Deployment, server: Server, chosen: str) -> Iterator[Outcome]:
     models = _models(deployment, server)
     variable = server.environment.get(VARIABLE)
-    is_spaced = variable is not None and "leading-space" in variable.quirks
+    is_spaced = variable is not None and bool(_SPACES & set(variable.quirks))
     if models is None:
         shake = deployment.handshake(server)
         why = "the server was not asked"
@@ -235,7 +238,7 @@ def _offered(deployment: Deployment, server: Server, chosen: str) -> Iterator[Ou
             reason=f"{chosen} is not among the first {MOST_MODELS} models that the server offers",
         )
         return
-    said = f"{chosen}, with white space in front" if is_spaced else chosen
+    said = f"{chosen}, with white space around it" if is_spaced else chosen
     near = chosen if chosen in models else _nearest(chosen, models)
     yield Finding(
         status="fail",

@@ -592,7 +592,8 @@ def _waiting(deployment: Deployment) -> Iterator[Finding]:
         owners += [
             other.process
             for other in deployment.tcp_servers
-            if other.process and any(item.port == port for item in other.listeners)
+            if other.process
+            and any(item.port == port and item.namespace == "own" for item in other.listeners)
         ]
         held_by = next((o for o in owners if not _is_of(o, server)), None)
         # A server that is ending has closed its port already, and its successor has it by right.

@@ -110,7 +110,7 @@ def _findings(deployment: Deployment, server: Server) -> Iterator[Finding]:
     elif server.wrapper is not None and _is_container_init(deployment, server):
         yield _deaf_init(server, server.wrapper)
     elif server.wrapper is not None and (supervisor := _supervisor(server)):
-        yield _supervised(server, server.wrapper, supervisor)
+        yield _supervised(server, server.wrapper, *supervisor)
     is_slow = DRAINS_ON_SIGTERM.at(server.version).value and deployment.clients_of(server)
     if is_slow and _is_killed_after_10_s(deployment, server):
         yield _slow_stop(deployment, server)
@@ -176,10 +176,10 @@ def _container_fixes(server: Server) -> tuple[Fix, ...]:
     )
 
 
-def _supervised(server: Server, wrapper: Process, supervisor: Process) -> Finding:
+def _supervised(server: Server, wrapper: Process, supervisor: Process, name: str) -> Finding:
     native = _native_words(server)
     fixes: list[Fix] = []
-    if supervisor.name.startswith("supervisord"):
+    if name == "supervisord":
         fixes.append(
             code(
                 "supervise-native",
@@ -198,14 +198,10 @@ def _supervised(server: Server, wrapper: Process, supervisor: Process) -> Findin
             )
         )
     else:
-        fixes.append(
-            advice(
-                "supervise-native", f"let {supervisor.name} exec the native program: {native[0]}"
-            )
-        )
+        fixes.append(advice("supervise-native", f"let {name} exec the native program: {native[0]}"))
     return Finding(
         status="unknown",
-        title=f"Whether a stop by {supervisor.name} reaches the server cannot be seen here",
+        title=f"Whether a stop by {name} reaches the server cannot be seen here",
         cause=SUPERVISED_WRAPPER,
         subject=about(server),
         origin=server.origin,
@@ -213,7 +209,7 @@ def _supervised(server: Server, wrapper: Process, supervisor: Process) -> Findin
         evidence=(
             Evidence(
                 kind="process",
-                text=f"{supervisor.name} (pid {supervisor.pid}) started the npm wrapper "
+                text=f"{name} (pid {supervisor.pid}) started the npm wrapper "
                 f"(pid {wrapper.pid}), not the server",
             ),
             *_tree(server),
@@ -288,16 +284,23 @@ def _is_container_init(deployment: Deployment, server: Server) -> bool:
     return is_inside and top is not None and top.pid == 1 and top.name in _SHELLS
 
 
-def _supervisor(server: Server) -> Process | None:
-    return next(
-        (ancestor for ancestor in server.ancestors if ancestor.name.startswith(_SIGNAL_ONE)), None
-    )
+def _supervisor(server: Server) -> tuple[Process, str] | None:
+    """Return the process that stops this server by a signal to its child, and what it is called.
+
+    One that an interpreter runs (``python -m supervisor.supervisord``) has the name of that one.
+    """
+    for ancestor in server.ancestors:
+        words = (ancestor.name, *ancestor.command[:3])
+        for name in _SIGNAL_ONE:
+            if any(word.endswith((f"/{name}", f".{name}")) or word == name for word in words):
+                return ancestor, name
+    return None
 
 
 def _is_killed_after_10_s(deployment: Deployment, server: Server) -> bool:
     supervisor = _supervisor(server)
     if supervisor is not None:
-        return supervisor.name.startswith("supervisord")
+        return supervisor[1] == "supervisord"
     here = deployment.here
     is_docker = (
         here is not None and here.kind == "container" and here.engine in {"docker", "podman"}

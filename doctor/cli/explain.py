@@ -75,8 +75,8 @@ def page(check: Check, width: int) -> str:
     proven = proven_fixes(check.id)
     if proven:
         lines += ["", "Fixes proven on the real CLI (broken, found, fixed, found well)"]
-        for fix_id, versions in proven.items():
-            lines += _wrapped(f"{fix_id}: CLI {span(versions)}", width, "  ")
+        for fix_id, cli_versions in proven.items():
+            lines += _wrapped(f"{fix_id}: CLI {span(cli_versions)}", width, "  ")
     return "\n".join(lines) + "\n"
 
 

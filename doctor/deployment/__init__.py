@@ -2,6 +2,7 @@
 
 from doctor.deployment.launch import LaunchCommand, Option
 from doctor.deployment.nouns import (
+    WORST_FIRST,
     Client,
     Deployment,
     Directory,
@@ -22,6 +23,7 @@ from doctor.deployment.nouns import (
     Target,
     Unseen,
     WantedPort,
+    worst,
 )
 from doctor.deployment.values import (
     CONNECTION_TOKEN,
@@ -35,6 +37,7 @@ __all__ = [
     "CONNECTION_TOKEN",
     "LOOK_ALIKES",
     "TOKEN_VARIABLES",
+    "WORST_FIRST",
     "Client",
     "Deployment",
     "Directory",
@@ -59,4 +62,5 @@ __all__ = [
     "Unseen",
     "Variable",
     "WantedPort",
+    "worst",
 ]

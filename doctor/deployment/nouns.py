@@ -5,7 +5,8 @@ what could be one is turned into its kind and length by `doctor.deployment.value
 before it gets here.
 """
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +14,14 @@ from doctor.deployment.launch import LaunchCommand
 from doctor.deployment.values import Environment
 
 Status = Literal["pass", "warn", "fail", "skip", "unknown", "error"]
+
+WORST_FIRST: Final[tuple[Status, ...]] = ("error", "fail", "warn", "unknown", "pass", "skip")
+"""Statuses by how much they matter: what could not be seen outweighs what is fine."""
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Return the status that matters most; ``skip`` where there is none."""
+    return min(statuses, key=WORST_FIRST.index, default="skip")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -101,6 +110,22 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return "every"
         bare = self.address.removeprefix("::ffff:").split("%")[0]
         return "loopback" if bare == "::1" or bare.startswith("127.") else "one"
+
+    @property
+    def reachable_address(self) -> str:
+        """An address of this host that it answers on: a wildcard is none."""
+        if self.scope != "every":
+            return self.address
+        # Where it is not known whether a socket takes IPv4 too, its own family is the sure way.
+        return "127.0.0.1" if self.family == "ipv4" or self.is_dual_stack else "::1"
+
+    def hears(self, address: str) -> bool:
+        """Whether it takes a connection to an address, where that is one of its own host."""
+        if self.scope != "every":
+            return address == self.address.removeprefix("::ffff:")
+        if ":" in address:
+            return self.family == "ipv6"
+        return self.family == "ipv4" or self.is_dual_stack is not False
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

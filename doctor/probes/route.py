@@ -19,14 +19,17 @@ from doctor.deployment import (
     Resolution,
     Route,
     Server,
-    Status,
     Target,
+    Unseen,
+    worst,
 )
-from doctor.redaction import Secret, Vault, outside
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from doctor.probes import handshake as probed
     from doctor.probes.handshake import Step
+    from doctor.redaction import Secret, Vault
 
 HOPS: Final = (
     "resolve",
@@ -38,6 +41,14 @@ HOPS: Final = (
     "models",
 )
 
+_SHARE_OF_RESOLVE: Final = 0.7
+"""What resolving may take of the time of a walk: the rest must do for a handshake."""
+
+_LEAST_FOR_HANDSHAKE_S: Final = 0.05
+
+_THIS_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
+"""Where an address that a server can be bound to leads a client."""
+
 MOST_SERVERS: Final = 32
 """Local servers that are walked to; more than these are named as not visited."""
 
@@ -48,21 +59,26 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         server: The `Server.id` at its end, where a listener of this machine tells.
         servers: All servers of this machine, to find the one at the end by its address.
+        own: The names and addresses of this machine, beside those of loopback.
     """
 
     target: Target
     client: str = "copilot-doctor"
     server: str | None = None
     servers: tuple[Server, ...] = ()
+    own: frozenset[str] = frozenset()
 
 
 def plan(deployment: Deployment) -> tuple[Way, ...]:
-    """Return the ways to walk: to each target, then to each server here that is not on one."""
+    """Return the ways to walk: to each target, then to each server here that is not on one.
+
+    Targets with a problem lead nowhere. For servers that are left out see `not_visited`.
+    """
     here = deployment.here
-    own = {"localhost", *(here.addresses if here else ()), *(here.names if here else ())}
+    own = frozenset((*(here.addresses if here else ()), *(here.names if here else ())))
     ways: list[Way] = []
     reached: set[str] = set()
-    for target in deployment.targets:
+    for target in dict.fromkeys(deployment.targets):
         if target.problem or target.port is None:
             continue
         server = _at(target.host, target.port, deployment.servers, own)
@@ -71,45 +87,78 @@ def plan(deployment: Deployment) -> tuple[Way, ...]:
         ways.append(
             Way(
                 target=target,
-                client=str(target.origin.name or "copilot-doctor"),
                 server=server.id if server else None,
                 servers=deployment.servers,
+                own=own,
             )
         )
-    for server in deployment.servers[:MOST_SERVERS]:
-        listener = next((item for item in server.listeners if item.namespace == "own"), None)
-        if listener is None or server.id in reached:
-            continue
-        host = _reachable_address(listener)
+    doors = ((item, _door(item)) for item in deployment.servers if item.id not in reached)
+    walkable = [(item, listener) for item, listener in doors if listener is not None]
+    for server, listener in walkable[:MOST_SERVERS]:
+        host = listener.reachable_address
         text = f"[{host}]:{listener.port}" if ":" in host else f"{host}:{listener.port}"
         target = Target(text=text, host=host, port=listener.port, origin=server.origin)
-        ways.append(Way(target=target, server=server.id, servers=deployment.servers))
+        ways.append(Way(target=target, server=server.id, servers=deployment.servers, own=own))
     return tuple(ways)
 
 
+def not_visited(deployment: Deployment, ways: Sequence[Way]) -> tuple[Unseen, ...]:
+    """Return the servers that could be reached from here and were too many to be."""
+    visited = {way.server for way in ways}
+    reason = f"it was not asked: the doctor visits at most {MOST_SERVERS} servers that it finds"
+    return tuple(
+        Unseen(
+            what="handshake",
+            subject=server.label,
+            reason=reason,
+            remedy=f"run copilot-doctor check {listener.port}",
+            origin=server.origin,
+        )
+        for server in deployment.servers
+        if server.id not in visited and (listener := _door(server))
+    )
+
+
 def walk(way: Way, *, token: Secret | None, vault: Vault, timeout_s: float) -> Route:
-    """Walk one way and return what each hop measured. Never raises for what the peer does."""
+    """Walk one way and return what each hop measured. Never raises for what the peer does.
+
+    Args:
+        way: Which one.
+        token: The connection token to send, if any.
+        vault: Knows what must not be shown of the answers.
+        timeout_s: Limit for all of it, in seconds.
+    """
+    done: list[Hop] = []
     started = time.monotonic()
     try:
-        return _walk(way, token=token, vault=vault, timeout_s=timeout_s)
+        return _walk(way, done, token=token, vault=vault, timeout_s=timeout_s)
     except Exception as error:  # noqa: BLE001 - one way must not stop the others
-        hop = Hop(
-            name="connect",
+        what = f"{type(error).__name__}: {vault.outside(str(error), 200)}"
+        broken = Hop(
+            name=HOPS[len(done)],
             status="error",
             code="probe-broke",
-            detail=f"the probe itself broke: {type(error).__name__}: {outside(str(error), 200)}",
+            detail=f"the probe itself broke: {what}",
             elapsed_ms=_ms_since(started),
         )
-        return Route(client=way.client, target=way.target, status="error", hops=(hop,))
+        return Route(
+            client=way.client,
+            target=way.target,
+            status="error",
+            hops=(*done, broken, *_blocked_after(broken)),
+            server=way.server,
+        )
 
 
-def _walk(way: Way, *, token: Secret | None, vault: Vault, timeout_s: float) -> Route:
+def _walk(
+    way: Way, done: list[Hop], *, token: Secret | None, vault: Vault, timeout_s: float
+) -> Route:
     from doctor.probes.handshake import shake_hands
     from doctor.probes.resolve import resolve
 
     target = way.target
     started = time.monotonic()
-    resolution = resolve(target.host, timeout_s=timeout_s)
+    resolution = resolve(target.host, timeout_s=timeout_s * _SHARE_OF_RESOLVE)
     first = _resolve_hop(target, resolution, _ms_since(started))
     if first.status == "fail":
         return Route(
@@ -120,20 +169,21 @@ def _walk(way: Way, *, token: Secret | None, vault: Vault, timeout_s: float) -> 
             server=way.server,
             resolution=resolution,
         )
+    done.append(first)
     shake = shake_hands(
         target.host,
         target.port or 0,
         token=token,
-        timeout_s=timeout_s,
+        timeout_s=max(_LEAST_FOR_HANDSHAKE_S, started + timeout_s - time.monotonic()),
         addresses=resolution.addresses,
     )
     hops = (first, *(_hop(step, vault) for step in shake.steps))
     return Route(
         client=way.client,
         target=target,
-        status=_worst(hops),
+        status=worst(hop.status for hop in hops),
         hops=_with_blocker(hops),
-        server=way.server or _server_at(shake.address, target.port, way.servers),
+        server=way.server or _server_at(shake.address, target.port, way),
         handshake=_noun(shake, vault),
         resolution=resolution,
     )
@@ -207,46 +257,46 @@ def _blocked_after(broken: Hop) -> tuple[Hop, ...]:
 
 
 def _with_blocker(hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
-    broken = next((hop for hop in hops if hop.status == "fail"), None)
-    if broken is None:
-        return hops
+    broken = next((place for place, hop in enumerate(hops) if hop.status == "fail"), len(hops))
     return tuple(
-        msgspec.structs.replace(hop, blocked_by=broken.name)
-        if hop.status == "skip" and hops.index(hop) > hops.index(broken)
+        msgspec.structs.replace(hop, blocked_by=hops[broken].name)
+        if hop.status == "skip" and place > broken
         else hop
-        for hop in hops
+        for place, hop in enumerate(hops)
     )
 
 
-def _worst(hops: tuple[Hop, ...]) -> Status:
-    order: tuple[Status, ...] = ("error", "fail", "warn", "unknown", "pass", "skip")
-    return min((hop.status for hop in hops), key=order.index, default="skip")
+def _door(server: Server) -> Listener | None:
+    """Return the listener of a server that can be reached from here."""
+    return next((item for item in server.listeners if item.namespace == "own"), None)
 
 
-def _reachable_address(listener: Listener) -> str:
-    if listener.scope == "every":
-        return (
-            "::1" if listener.family == "ipv6" and listener.is_dual_stack is False else "127.0.0.1"
-        )
-    return listener.address
-
-
-def _at(host: str, port: int, servers: tuple[Server, ...], own: set[str]) -> Server | None:
+def _at(host: str, port: int, servers: tuple[Server, ...], own: frozenset[str]) -> Server | None:
     """Return the server of this machine that a host and port mean, where that is certain."""
-    if host not in own and not host.startswith("127.") and host != "::1":
+    host = _THIS_HOST.get(host, host)
+    if host not in own and host not in {"localhost", "::1"} and not host.startswith("127."):
         return None
+    inexact: Server | None = None
     for server in servers:
         for listener in server.listeners:
-            if listener.port == port and listener.namespace == "own":
-                same = listener.address == host
-                if same or listener.scope == "every" or host == "localhost":
-                    return server
-    return None
+            if listener.port != port or listener.namespace != "own":
+                continue
+            if listener.address == host:
+                return server
+            if inexact is None and _leads_to(host, listener):
+                inexact = server
+    return inexact
 
 
-def _server_at(address: str, port: int | None, servers: tuple[Server, ...]) -> str | None:
-    own = {item.address for server in servers for item in server.listeners}
-    server = _at(address, port or 0, servers, own)
+def _leads_to(host: str, listener: Listener) -> bool:
+    if ":" in host or host.replace(".", "").isdecimal():
+        return listener.hears(host)
+    # Which address a name stands for is known when it is resolved; these hold for any.
+    return listener.scope == "every" or (host == "localhost" and listener.scope == "loopback")
+
+
+def _server_at(address: str, port: int | None, way: Way) -> str | None:
+    server = _at(address, port or 0, way.servers, way.own)
     return server.id if server else None
 
 

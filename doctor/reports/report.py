@@ -34,6 +34,7 @@ class Related(msgspec.Struct, frozen=True, kw_only=True):
 class ShownFix(Fix, frozen=True, kw_only=True, omit_defaults=True):
     """A fix, with the CLI versions on which a scenario has proven it."""
 
+    safe: bool  # without a default it is always written
     verified: tuple[str, ...] = ()
 
 
@@ -64,13 +65,20 @@ class ReportedFinding(msgspec.Struct, frozen=True, kw_only=True):
     related: tuple[Related, ...] = ()
 
 
+class ReportedHop(Hop, frozen=True, kw_only=True, omit_defaults=True):
+    """One hop of a route, with its detail and time also where there is none."""
+
+    detail: str
+    elapsed_ms: float
+
+
 class ReportedRoute(msgspec.Struct, frozen=True, kw_only=True):
     """One route, hop by hop."""
 
     client: str
     target: str
     status: Status
-    hops: tuple[Hop, ...]
+    hops: tuple[ReportedHop, ...]
     server: str | None = None
 
 

@@ -55,6 +55,9 @@ _ASCII: Final = str.maketrans(
         "\N{NO-BREAK SPACE}": " ",
     }
 )
+_NOT_ASCII: Final = "✓✗·‼…≤≥→"
+"""What a stream must carry to get all of it."""
+
 # What a person or a script runs for itself: nobody connects to it.
 _PERSONAL: Final = frozenset({"interactive", "prompt", "subcommand", "help"})
 _LABEL_WIDTH: Final = 10
@@ -80,11 +83,12 @@ def render(
         verbose: Also show every check that passed, with its reason, and elapsed times.
         quiet: Show the findings alone.
     """
-    page = _Page(width=max(width, _NARROWEST), color=color)
+    page = _Page(width=max(width, _NARROWEST), color=color, encoding=encoding)
     _verdict(page, report, verbose=verbose)
     for finding in report.findings:
         if finding.status != "unknown" or verbose:
             _finding(page, finding, verbose=verbose)
+    _broken(page, report)
     if not quiet:
         for route in report.routes:
             _route(page, route, verbose=verbose)
@@ -92,25 +96,30 @@ def render(
     if report.next_command:
         page.blank()
         after = "apply a fix above, then run: " if report.next_command == "copilot-doctor" else ""
-        page.row("Next", [Text(after + _plain(report.next_command), style="bold")], indent=0, wrap=False)
-    return fit(page.text(), encoding)
+        command = Text(after + _line(report.next_command), style="bold")
+        page.row("Next", [command], indent=0, wrap=False)
+    return page.text()
 
 
 def fit(text: str, encoding: str) -> str:
     """Return a text that a stream of this encoding can carry."""
     try:
         text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        text = text.translate(_ASCII)
-        return text.encode("ascii", "replace").decode("ascii")
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    except LookupError:
+        return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
     return text
 
 
 class _Page:
     """Rows of a label and a text that wraps beside it."""
 
-    def __init__(self, *, width: int, color: bool) -> None:
+    def __init__(self, *, width: int, color: bool, encoding: str) -> None:
         self._width = width
+        self._encoding = encoding
+        # All or nothing: a page with some of the marks in one set and some in another reads badly.
+        self._is_rich = fit(_NOT_ASCII, encoding) == _NOT_ASCII
         self._file = io.StringIO()
         self._console = Console(
             file=self._file,
@@ -131,7 +140,8 @@ class _Page:
         """Write a line of (text, style) parts, wrapped under its own start."""
         text = Text()
         for part in parts:
-            text.append(*((part,) if isinstance(part, str) else part))
+            plain, style = (part, "") if isinstance(part, str) else part
+            text.append(self._fitted(plain), style)
         for number, row in enumerate(text.wrap(self._console, self._width - indent)):
             row.rstrip()
             self._write(Text.assemble(" " * (indent if number else 0), row))
@@ -139,10 +149,10 @@ class _Page:
     def row(self, label: str, texts: Iterable[Text], *, indent: int = 2, wrap: bool = True) -> None:
         """Write texts beside a label, each from a line of its own."""
         head = Text(" " * indent + label.ljust(_LABEL_WIDTH), style="bold")
-        rows = texts
+        rows: Iterable[Text] = map(self._fit, texts)
         if wrap:
             room = self._width - cell_len(head.plain)
-            rows = (part for text in texts for part in text.wrap(self._console, room))
+            rows = (part for text in rows for part in text.wrap(self._console, room))
         for part in rows:
             part.rstrip()
             self._write(Text.assemble(head, part))
@@ -150,11 +160,21 @@ class _Page:
 
     def beside(self, head: Text, text: Text) -> None:
         """Write a text that wraps to the right of its head."""
+        head, text = self._fit(head), self._fit(text)
         room = self._width - cell_len(head.plain)
         for part in text.wrap(self._console, room) or [Text()]:
             part.rstrip()
             self._write(Text.assemble(head, part))
             head = Text(" " * cell_len(head.plain))
+
+    def _fit(self, text: Text) -> Text:
+        return Text(self._fitted(text.plain), style=text.style)
+
+    def _fitted(self, text: str) -> str:
+        # Before it is wrapped: three dots are longer than an ellipsis.
+        if not self._is_rich:
+            text = text.translate(_ASCII)
+        return fit(text, self._encoding)
 
     def text(self) -> str:
         return "\n".join(line.rstrip() for line in self._file.getvalue().splitlines()) + "\n"
@@ -164,7 +184,7 @@ class _Page:
 
 
 def _plain(text: str) -> str:
-    return printable(text, 4000)
+    return printable(text, 2000)
 
 
 def _verdict(page: _Page, report: Report, *, verbose: bool) -> None:
@@ -215,7 +235,7 @@ def _finding(page: _Page, finding: ReportedFinding, *, verbose: bool) -> None:
     page.line(
         (f"{_MARK[finding.status]} ", _STYLE[finding.status]),
         (_plain(finding.title), "bold"),
-        (f"  [{finding.check}]", "bright_black"),
+        (f"  [{_plain(finding.check)}]", "bright_black"),
         indent=2,
     )
     page.row("Where", [Text(_plain(finding.subject))])
@@ -230,7 +250,9 @@ def _finding(page: _Page, finding: ReportedFinding, *, verbose: bool) -> None:
     for number, fix in enumerate(shown):
         _fix(page, fix, "Fix" if number == 0 else "or")
     if others:
-        page.row("", [Text(f"for {', '.join(others)}: run with --verbose", style="bright_black")])
+        page.row(
+            "", [Text(f"for {_plain(', '.join(others))}: run with --verbose", style="bright_black")]
+        )
     for related in finding.related:
         page.row("Hence", [Text(_plain(f"{related.title} [{related.check}]"))])
 
@@ -254,7 +276,7 @@ def _provenance(finding: ReportedFinding) -> Iterator[Text]:
     elif finding.documented:
         yield Text(_plain(f"Documented: {finding.documented.title}"), style="bright_black")
     if finding.observed:
-        yield Text(f"Observed on CLI {span(finding.observed)}", style="bright_black")
+        yield Text(_plain(f"Observed on CLI {span(finding.observed)}"), style="bright_black")
     else:
         yield Text(
             "Not reproduced on a real CLI: documented or reported only", style="bright_black"
@@ -262,12 +284,13 @@ def _provenance(finding: ReportedFinding) -> Iterator[Text]:
 
 
 def _fix(page: _Page, fix: ShownFix, label: str) -> None:
-    proven = f" (proven on CLI {span(fix.verified)})" if fix.verified else ""
+    proven = _plain(f" (proven on CLI {span(fix.verified)})") if fix.verified else ""
+    proven = f" {proven}" if proven else ""
     page.row(label, [Text(_sentence(fix.summary) + proven)])
     body = fix.shell or fix.code
     if body:
         if fix.language:
-            page.row("", [Text(f"{fix.language}:", style="bright_black")])
+            page.row("", [Text(f"{_plain(fix.language)}:", style="bright_black")])
         lines = [Text("  " + _line(line), style="green") for line in body.splitlines()]
         page.row("", lines, wrap=False)
     for edit in fix.edits:
@@ -282,9 +305,8 @@ def _sentence(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    # Indentation of a snippet must survive; everything else is cleaned as usual.
-    bare = text.lstrip(" ")
-    return " " * (len(text) - len(bare)) + printable(bare, 8000)
+    # What is pasted must stay as it is: its indentation, and the spaces within quotes.
+    return " ".join(printable(part, 8000) for part in text.expandtabs(4).split(" ")).rstrip()
 
 
 def _route(page: _Page, route: ReportedRoute, *, verbose: bool) -> None:
@@ -308,8 +330,17 @@ def _hop(page: _Page, hop: Hop, *, verbose: bool) -> None:
     if verbose and hop.elapsed_ms:
         detail += f" ({hop.elapsed_ms:.1f} ms)"
     text = Text(_plain(detail), style="bright_black" if hop.status == "skip" else "")
-    head = Text(f"  {_MARK[hop.status]} {hop.name:<18}", style=style)
+    head = Text(f"  {_MARK[hop.status]} {printable(hop.name, 18):<18}", style=style)
     page.beside(head, text)
+
+
+def _broken(page: _Page, report: Report) -> None:
+    broken = [check for check in report.checks if check.status == "error"]
+    if broken:
+        page.blank()
+    for check in broken:
+        text = Text(_plain(f"{check.id}: {check.reason}"), style="magenta")
+        page.row("Broken", [text], indent=0)
 
 
 def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
@@ -321,7 +352,7 @@ def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
         for check in report.checks:
             page.line(
                 (f"{_MARK[check.status]} ", _STYLE[check.status]),
-                (check.id, "bold"),
+                (_plain(check.id), "bold"),
                 f" {_plain(check.reason)}",
                 indent=4,
             )
@@ -329,22 +360,15 @@ def _rest(page: _Page, report: Report, *, verbose: bool) -> None:
         for status, label in (("pass", "Fine"), ("skip", "Skipped")):
             ids = by_status.get(status, [])  # type: ignore[call-overload]
             if ids:
-                page.row(label, [Text(", ".join(ids), style=_STYLE[status])], indent=0)  # type: ignore[index]
-    for check in report.checks:
-        if check.status == "error":
-            page.row(
-                "Broken", [Text(_plain(f"{check.id}: {check.reason}"), style="magenta")], indent=0
-            )
+                page.row(label, [Text(_plain(", ".join(ids)), style=_STYLE[status])], indent=0)  # type: ignore[index]
     notes = [f for f in report.findings if f.status == "unknown"] if not verbose else []
     if report.unseen or notes:
         page.row("Not seen", [*_notes(notes), *_unseen(report.unseen)], indent=0)
 
 
 def _notes(findings: Iterable[ReportedFinding]) -> Iterator[Text]:
-    for finding in findings:
-        yield Text(
-            _plain(f"? {finding.title}: copilot-doctor explain {finding.check}"), style="cyan"
-        )
+    for check, title in dict.fromkeys((item.check, item.title) for item in findings):
+        yield Text(_plain(f"? {title}: copilot-doctor explain {check}"), style="cyan")
 
 
 def _unseen(unseen: Iterable[Unseen]) -> Iterator[Text]:

@@ -5,16 +5,16 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Literal
 
 from doctor.deployment import Directory, LogFile
 from doctor.redaction import outside
-from doctor.sources.processes import user_name
+from doctor.sources.processes import NotVisible, read_file, resolve, user_name
 
 _LOG_NAME: Final = re.compile(r"process-\d+-(?P<pid>\d+)\.log")
 _MOST_ENTRIES: Final = 20_000
-_MOST_CONFIG_CHARACTERS: Final = 1_000_000
+_MOST_CONFIG_BYTES: Final = 1 << 20
 
 
 def copilot_home(environ: dict[str, str]) -> str | None:
@@ -27,12 +27,26 @@ def copilot_home(environ: dict[str, str]) -> str | None:
     return given or (os.path.join(home, ".copilot") if home else None)  # noqa: PTH118 - maybe another root
 
 
+def groups_of(pid: int) -> frozenset[int] | None:
+    """Return the groups that decide what a process may write; None where that is not told (Linux).
+
+    They can be fewer than those of its user: they are what they were when it was started.
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            fields = dict(line.partition(":")[::2] for line in file)
+        _, effective, *_ = fields["Gid"].split()
+        return frozenset(map(int, (effective, *fields["Groups"].split())))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def describe(
     path: str,
     role: Literal["home", "logs"],
     *,
     uid: int | None,
-    groups: Iterable[int] = (),
+    groups: Collection[int] | None = None,
     root: str = "",
 ) -> Directory:
     """Describe a folder as a user sees it.
@@ -41,19 +55,20 @@ def describe(
         path: As the server sees it.
         role: What the server keeps there.
         uid: The server's user; None: not known, then neither is whether it may write.
-        groups: The server's groups.
+        groups: The server's groups; None: not known.
         root: Where the server's file system begins for the doctor (``/proc/PID/root``).
     """
     shown = outside(path)
+    user = _User(uid, groups, root)
     try:
-        info = os.stat(root + path)  # noqa: PTH116 - with a root in front
+        real = _followed(path, root)
+        info = os.stat(root + real)  # noqa: PTH116 - with a root in front
     except FileNotFoundError:
-        return Directory(
-            path=shown,
-            role=role,
-            state="missing",
-            is_writable=_can_make(path, uid, groups, root),
-        )
+        if os.path.islink(root + path):  # noqa: PTH114
+            # The CLI cannot make it: mkdir of Node ends in ENOENT here.
+            gone = "it is a link to something that is not there"
+            return Directory(path=shown, role=role, state="missing", is_writable=False, reason=gone)
+        return Directory(path=shown, role=role, state="missing", is_writable=_can_make(path, user))
     except NotADirectoryError:
         return Directory(path=shown, role=role, state="missing", is_writable=False)
     except (OSError, ValueError) as error:
@@ -64,7 +79,7 @@ def describe(
         path=shown,
         role=role,
         state="directory" if is_directory else "file",
-        is_writable=_may_write(info, root + path, uid, groups) if is_directory else False,
+        is_writable=user.may_write(info, real) if is_directory else False,
         owner=user_name(info.st_uid) if sys.platform != "win32" else None,
         mode=f"{stat.S_IMODE(info.st_mode):o}",
     )
@@ -78,7 +93,8 @@ def log_file(folder: str, pids: Iterable[int], root: str = "") -> LogFile | None
     wanted = {str(pid) for pid in pids}
     names: list[str] = []
     try:
-        with os.scandir(root + folder) as entries:
+        place = _followed(folder, root)
+        with os.scandir(root + place) as entries:
             for number, entry in enumerate(entries):
                 match = _LOG_NAME.fullmatch(entry.name)
                 if match and match.group("pid") in wanted:
@@ -87,15 +103,16 @@ def log_file(folder: str, pids: Iterable[int], root: str = "") -> LogFile | None
                     break
         if not names:
             return None
-        path = os.path.join(folder, max(names))  # noqa: PTH118 - maybe another root
-        info = os.stat(root + path)  # noqa: PTH116
+        # The time in the name counts as a number: it need not have the same length everywhere.
+        name = max(names, key=lambda text: (int(text.split("-")[1]), text))
+        info = os.stat(f"{root}{place}/{name}")  # noqa: PTH116 - maybe another root
     except (OSError, ValueError):
         return None
     return LogFile(
-        path=outside(path),
+        path=outside(os.path.join(folder, name)),  # noqa: PTH118
         mode=f"{stat.S_IMODE(info.st_mode):o}",
         size_bytes=info.st_size,
-        others_can_read=bool(info.st_mode & stat.S_IROTH) and _others_get_there(root + folder),
+        others_can_read=bool(info.st_mode & stat.S_IROTH) and _others_get_there(place, root),
     )
 
 
@@ -106,13 +123,10 @@ def has_stored_login(home: str, root: str = "") -> bool | None:
     keyring is at hand). A login in a keyring is not seen: then this says False or None
     although there is one, so only True means anything certain.
     """
-    try:
-        with open(f"{root}{home}/config.json", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            text = file.read(_MOST_CONFIG_CHARACTERS)
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return None
+    data = read_file(f"{root}{_followed(home, root)}/config.json", _MOST_CONFIG_BYTES)
+    if isinstance(data, NotVisible):
+        return False if data.kind == "gone" else None
+    text = data.decode("utf-8-sig", errors="replace")
     bare = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("//"))
     try:
         stored = json.loads(bare)
@@ -121,52 +135,87 @@ def has_stored_login(home: str, root: str = "") -> bool | None:
     return bool(stored.get("copilotTokens")) if isinstance(stored, dict) else None
 
 
-def _others_get_there(folder: str) -> bool:
-    # A file that everybody may read is out of reach below a folder that nobody may enter.
-    while True:
-        try:
-            if not os.stat(folder).st_mode & stat.S_IXOTH:  # noqa: PTH116
-                return False
-        except OSError:
-            return False
-        parent = os.path.dirname(folder)  # noqa: PTH120
-        if parent == folder:
-            return True
-        folder = parent
+def _followed(path: str, root: str) -> str:
+    """Return a path with its links followed, or itself where it cannot be.
+
+    An absolute link of a container means a place in the container, not one of this machine.
+    """
+    return resolve(path, root) or path
 
 
-def _can_make(path: str, uid: int | None, groups: Iterable[int], root: str) -> bool | None:
-    """Whether a missing folder can be made: its nearest parent that exists can be written."""
+def _above(path: str) -> Iterable[str]:
+    """Return the folders above a path, the nearest first."""
     parent = os.path.dirname(path)  # noqa: PTH120
-    while parent and parent != path:
+    while parent != path:
+        yield parent
+        path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
+
+
+def _others_get_there(folder: str, root: str) -> bool:
+    # A file that everybody may read is out of reach below a folder that nobody may enter.
+    try:
+        return all(
+            os.stat(root + place).st_mode & stat.S_IXOTH  # noqa: PTH116
+            for place in (folder, *_above(folder))
+        )
+    except OSError:
+        return False
+
+
+def _can_make(path: str, user: "_User") -> bool | None:
+    """Whether a missing folder can be made: its nearest parent that exists can be written."""
+    for parent in _above(path):
         try:
-            info = os.stat(root + parent)  # noqa: PTH116
+            real = _followed(parent, user.root)
+            info = os.stat(user.root + real)  # noqa: PTH116
         except FileNotFoundError:
-            path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
+            if os.path.islink(user.root + parent):  # noqa: PTH114 - to something that is gone
+                return False
             continue
         except (OSError, ValueError):
             return None
-        return stat.S_ISDIR(info.st_mode) and _may_write(info, root + parent, uid, groups)
+        return stat.S_ISDIR(info.st_mode) and user.may_write(info, real)
     return None
 
 
-def _may_write(
-    info: os.stat_result, path: str, uid: int | None, groups: Iterable[int]
-) -> bool | None:
-    if _is_read_only(path):
-        return False
-    if uid is None or not hasattr(os, "geteuid"):
-        return os.access(path, os.W_OK | os.X_OK) if uid is None else None
-    if uid == os.geteuid():
-        return os.access(path, os.W_OK | os.X_OK)
-    if uid == 0:
-        return True
-    needed = stat.S_IWOTH | stat.S_IXOTH
-    if info.st_uid == uid:
-        needed = stat.S_IWUSR | stat.S_IXUSR
-    elif info.st_gid in set(groups):
-        needed = stat.S_IWGRP | stat.S_IXGRP
-    return info.st_mode & needed == needed
+class _User:
+    """What a user may do, told by the modes of files."""
+
+    def __init__(self, uid: int | None, groups: Collection[int] | None, root: str) -> None:
+        self.root = root
+        self._uid = uid
+        self._groups = groups
+
+    def may_write(self, info: os.stat_result, path: str) -> bool | None:
+        """Whether new files can be made in a folder; None where that cannot be told."""
+        place = self.root + path
+        if _is_read_only(place):
+            return False
+        if self._uid is None or not hasattr(os, "geteuid"):
+            return None
+        if self._uid == os.geteuid():
+            return os.access(place, os.W_OK | os.X_OK)
+        if self._uid == 0:
+            return True
+        answers = [self._has(info, 0o3)]
+        try:
+            answers += [
+                self._has(os.stat(self.root + parent), 0o1)  # noqa: PTH116
+                for parent in _above(path)
+            ]
+        except OSError:
+            answers.append(None)
+        return False if False in answers else None if None in answers else True
+
+    def _has(self, info: os.stat_result, wanted: int) -> bool | None:
+        of_owner, of_group, of_others = (
+            info.st_mode >> shift & wanted == wanted for shift in (6, 3, 0)
+        )
+        if info.st_uid == self._uid:
+            return of_owner
+        if self._groups is None:
+            return of_group if of_group == of_others else None
+        return of_group if info.st_gid in self._groups else of_others
 
 
 def _is_read_only(path: str) -> bool:

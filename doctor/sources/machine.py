@@ -7,7 +7,7 @@ raw command lines and environments come in, kinds and lengths go out.
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -65,6 +65,7 @@ def look(
     unseen = [_unseen(item, "this machine", "processes") for item in table.limits]
     unseen += [_unseen(item, "this machine", "sockets") for item in seen.unseen]
     view = _View(table, seen, vault)
+    view.learn(found)
     servers = tuple(
         view.server(item, f"server-{number}")
         for number, item in enumerate(sorted(found, key=lambda item: item.worker.pid), 1)
@@ -82,6 +83,7 @@ def look(
         targets=tuple(targets),
         wanted_ports=tuple(view.wanted(targets, port, servers)),
         shell=shell,
+        directories=_directories_from_here(environ, has_servers=bool(servers)),
         sdks=project.sdks,
         unseen=(*unseen, *view.unseen),
         has_gh=shutil.which("gh", path=environ.get("PATH")) is not None,
@@ -95,7 +97,20 @@ class _View:
         self._table = table
         self._seen = seen
         self._vault = vault
+        self._environs: dict[int, processes.Environment | NotVisible] = {}
         self.unseen: list[Unseen] = []
+
+    def learn(self, found: Iterable[CopilotProcess]) -> None:
+        """Read the environments first: a secret of one process can stand in another's arguments."""
+        for item in found:
+            raw = self._environ(item.worker.pid)
+            if not isinstance(raw, NotVisible):
+                describe_all(raw, self._vault, _also(item))
+
+    def _environ(self, pid: int) -> processes.Environment | NotVisible:
+        if pid not in self._environs:
+            self._environs[pid] = processes.environ(pid)
+        return self._environs[pid]
 
     def process(self, pid: int) -> Process:
         """Describe a process; one that cannot be seen has its number alone."""
@@ -116,11 +131,9 @@ class _View:
         worker = item.worker
         subject = f"process {worker.pid}"
         origin = Origin(kind="process", pid=worker.pid)
-        command, environment, raw_environ = self._started_with(item, subject, origin)
+        command, environment = self._started_with(item, subject, origin)
         listeners, are_visible = self._listeners(item, subject, origin)
-        root = processes.root_of(worker.pid) if item.is_other_pid_namespace else ""
-        written = self._folders(item, command, raw_environ, root)
-        homes = [folder.path for folder in written[0] if folder.role == "home"]
+        directories, log, has_login = self._folders(item)
         wrapper = item.leader if item.leader.pid != worker.pid else None
         exe = item.exe
         return Server(
@@ -138,25 +151,24 @@ class _View:
             environment=environment,
             listeners=listeners,
             listeners_visible=are_visible,
-            directories=written[0],
-            log_file=written[1],
-            has_stored_login=folders.has_stored_login(homes[0], root) if homes else None,
+            directories=directories,
+            log_file=log,
+            has_stored_login=has_login,
         )
 
     def _started_with(
         self, item: CopilotProcess, subject: str, origin: Origin
-    ) -> tuple[LaunchCommand, Environment, dict[str, str] | None]:
+    ) -> tuple[LaunchCommand, Environment]:
         version = item.running_version or item.disk_version
-        raw = processes.environ(item.worker.pid)
+        raw = self._environ(item.worker.pid)
         if isinstance(raw, NotVisible):
             self.unseen.append(_unseen(raw, subject, "environment", origin))
             environment = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
         else:
-            named = parse(item.arguments, version).auth_token_env
-            environment = describe_all(raw, self._vault, (named,) if named else ())
+            environment = describe_all(raw, self._vault, _also(item))
         # Only now does the vault know what must not stand in the arguments.
         command = parse(item.arguments, version, program=item.program, clean=self._vault.outside)
-        return command, environment, None if isinstance(raw, NotVisible) else dict(raw)
+        return command, environment
 
     def _listeners(
         self, item: CopilotProcess, subject: str, origin: Origin
@@ -181,48 +193,55 @@ class _View:
         )
 
     def _folders(
-        self,
-        item: CopilotProcess,
-        command: LaunchCommand,
-        environ: dict[str, str] | None,
-        root: str,
-    ) -> tuple[tuple[Directory, ...], LogFile | None]:
-        if environ is None:
-            return (), None
-        base = processes.cwd(item.worker.pid)
+        self, item: CopilotProcess
+    ) -> tuple[tuple[Directory, ...], LogFile | None, bool | None]:
+        """Describe where a server writes, its log, and whether a login is stored there."""
+        environ = self._environ(item.worker.pid)
+        if isinstance(environ, NotVisible):
+            return (), None, None
+        pid = item.worker.pid
+        root = processes.root_of(pid) if item.is_other_pid_namespace else ""
+        base = processes.cwd(pid)
+        # The paths as they are, not as they are shown: a hash in one would be taken out.
+        given = parse(item.arguments, item.running_version or item.disk_version, clean=str).log_dir
         home = _absolute(folders.copilot_home(environ), base)
-        logs = _absolute(command.log_dir, base) or (f"{home}/logs" if home else None)
-        uid = item.worker.uid
+        logs = _absolute(given, base) or (f"{home}/logs" if home else None)
+        uid, groups = item.worker.uid, folders.groups_of(pid)
         described = []
         if home:
-            described.append(folders.describe(home, "home", uid=uid, root=root))
+            described.append(folders.describe(home, "home", uid=uid, groups=groups, root=root))
         if logs:
-            described.append(folders.describe(logs, "logs", uid=uid, root=root))
+            described.append(folders.describe(logs, "logs", uid=uid, groups=groups, root=root))
         log = folders.log_file(logs, (*item.pids, item.namespace_pid), root) if logs else None
-        return tuple(described), log
+        has_login = folders.has_stored_login(home, root) if home else None
+        return tuple(described), log, has_login
 
     def clients(self, servers: Sequence[Server]) -> Iterable[Client]:
         """Find the processes that hold a connection to a server's port."""
-        number = 0
-        known: set[tuple[int, str]] = set()
-        own = os.getpid()
+        found: dict[tuple[int, str], tuple[Server, str]] = {}
+        addresses = set(sockets.interface_addresses())
         for server in servers:
-            pids = {p.pid for p in (server.process, server.wrapper) if p}
-            ports = {listener.port for listener in server.listeners if listener.namespace == "own"}
+            # The server has ends of its own in them, and so does the doctor while it looks.
+            own = {os.getpid(), *(p.pid for p in (server.process, server.wrapper) if p)}
             for connection in self._seen.connections:
-                if connection.remote_port not in ports or connection.state != "established":
+                if connection.state != "established" or connection.namespace != "own":
                     continue
+                if not any(_ends_at(item, connection, addresses) for item in server.listeners):
+                    continue
+                target = _host_port(connection.remote_address, connection.remote_port)
                 for pid in connection.pids:
-                    if pid in pids or pid == own or (pid, server.id) in known:
-                        continue
-                    known.add((pid, server.id))
-                    number += 1
-                    if number <= _MOST_CLIENTS:
-                        yield self._client(pid, server, f"client-{number}")
+                    if pid not in own:
+                        found.setdefault((pid, server.id), (server, target))
+        if len(found) > _MOST_CLIENTS:
+            reason = f"{len(found)} processes are connected; {_MOST_CLIENTS} of them were looked at"
+            self.unseen.append(Unseen(what="clients", subject="this machine", reason=reason))
+        chosen = list(found.items())[:_MOST_CLIENTS]
+        for number, ((pid, _), (server, target)) in enumerate(chosen, 1):
+            yield self._client(pid, server, target, f"client-{number}")
 
-    def _client(self, pid: int, server: Server, client_id: str) -> Client:
+    def _client(self, pid: int, server: Server, target: str, client_id: str) -> Client:
         origin = Origin(kind="process", pid=pid)
-        raw = processes.environ(pid)
+        raw = self._environ(pid)
         if isinstance(raw, NotVisible):
             self.unseen.append(_unseen(raw, f"process {pid}", "environment", origin))
             environment = Environment(visible=False, reason=raw.reason, remedy=raw.remedy)
@@ -235,7 +254,7 @@ class _View:
             id=client_id,
             origin=origin,
             process=self.process(pid),
-            target=f"{server.listeners[0].address}:{server.port}",
+            target=target,
             server=server.id,
             sdk=used.sdks[0] if used.sdks else None,
             environment=environment,
@@ -263,8 +282,10 @@ class _View:
             )
 
     def _holders(self, port: int) -> Iterable[Holder]:
+        is_listening = False
         for listener in self._seen.listeners:
             if listener.port == port and listener.namespace == "own":
+                is_listening = True
                 owners = listener.pids[-1:] or (None,)
                 for pid in owners:
                     yield Holder(
@@ -273,15 +294,16 @@ class _View:
                         state="listen",
                         owner=self.process(pid) if pid is not None else self._owner(listener.uid),
                     )
+        if is_listening:
+            return  # what it has accepted has its port too, and is not in the way
         for connection in self._seen.connections:
-            # A server's own ends of its connections have its port too: they are not in the way.
             if connection.local_port == port and connection.namespace == "own":
                 pid = connection.pids[-1] if connection.pids else None
                 yield Holder(
                     port=port,
                     address=connection.local_address,
                     state=connection.state,
-                    remote=f"{connection.remote_address}:{connection.remote_port}",
+                    remote=_host_port(connection.remote_address, connection.remote_port),
                     owner=self.process(pid) if pid is not None else None,
                 )
 
@@ -324,10 +346,34 @@ def _declared_targets(
 
 def _port_target(port: int | None, servers: Sequence[Server]) -> Iterable[Target]:
     """Reach the server on ``--port``, where one of this machine listens there."""
-    if port is not None and any(
-        item.port == port for server in servers for item in server.listeners
-    ):
-        yield parse_target(f"127.0.0.1:{port}", Origin(kind="target", name="--port"))
+    for server in servers:
+        for item in server.listeners:
+            if port is not None and item.port == port and item.namespace == "own":
+                text = _host_port(item.reachable_address, port)
+                yield parse_target(text, Origin(kind="target", name="--port"))
+                return
+
+
+def _also(item: CopilotProcess) -> tuple[str, ...]:
+    """Return the variables that a server reads because its arguments name them."""
+    version = item.running_version or item.disk_version
+    named = parse(item.arguments, version).auth_token_env
+    return (named,) if named else ()
+
+
+def _ends_at(
+    listener: Listener, connection: sockets.Connection, addresses: Collection[str]
+) -> bool:
+    """Whether a connection of this machine ends at a listener: the port alone does not tell."""
+    if listener.namespace != "own" or listener.port != connection.remote_port:
+        return False
+    there = connection.remote_address
+    is_here = there == "::1" or there.startswith("127.") or there in addresses
+    return is_here and listener.hears(there)
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_local(host: str) -> bool:
@@ -336,7 +382,28 @@ def _is_local(host: str) -> bool:
     return host == socket.gethostname() or host in sockets.interface_addresses()
 
 
-def _absolute(path: str | None, base: str | NotVisible) -> str | None:
+def _directories_from_here(
+    environ: Mapping[str, str], *, has_servers: bool
+) -> tuple[Directory, ...]:
+    """Describe where a server started from this shell would write.
+
+    Where there is neither a CLI nor a server, as beside a client alone, none is started.
+    """
+    has_cli = has_servers or shutil.which("copilot", path=environ.get("PATH")) is not None
+    if not has_cli or not hasattr(os, "geteuid"):
+        return ()
+    base = str(Path.cwd()) if _has_cwd() else None
+    home = _absolute(folders.copilot_home(dict(environ)), base)
+    if home is None:
+        return ()
+    groups = frozenset((os.getegid(), *os.getgroups()))
+    return (
+        folders.describe(home, "home", uid=os.geteuid(), groups=groups),
+        folders.describe(f"{home}/logs", "logs", uid=os.geteuid(), groups=groups),
+    )
+
+
+def _absolute(path: str | None, base: str | NotVisible | None) -> str | None:
     """Return a path of a server as it is meant from its working directory."""
     if not path or Path(path).is_absolute():
         return path or None

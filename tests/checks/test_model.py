@@ -91,6 +91,7 @@ def test_the_variable_counts_where_both_differ() -> None:
         ("gpt-5-mni", "gpt-5-mini"),
         ("Claude-Sonnet-4", "claude-sonnet-4"),
         (" gpt-5-mini", "gpt-5-mini"),
+        ("gpt-5-mini ", "gpt-5-mini"),
         ("no-such-model", "gpt-5-mini"),
     ],
 )

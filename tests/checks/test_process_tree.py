@@ -110,6 +110,24 @@ def test_supervisord_may_signal_the_wrapper_alone(version: str) -> None:
     assert code_of(found, "stop-group") == "stopasgroup=true\nkillasgroup=true"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("python3", "-m", "supervisor.supervisord", "-n"),
+        ("/usr/bin/python3", "/usr/bin/supervisord", "-n"),
+    ],
+)
+def test_supervisord_may_bear_the_name_of_its_interpreter(words: tuple[str, ...]) -> None:
+    above = process(800, name="python3", command=words)
+    found = only(Finding, CHECK, case(ancestors=(above, INIT)))
+    assert "supervisord (pid 800)" in evidence(found)
+
+
+def test_an_argument_that_is_called_so_is_no_supervisor() -> None:
+    above = process(800, name="bash", command=("bash", "-c", "run supervisord later"))
+    only(Passed, CHECK, case(ancestors=(above, INIT)))
+
+
 def test_a_percent_sign_is_doubled_for_supervisord() -> None:
     args = ["--server", "--port", "3000", "--log-dir", "/var/log/100%"]
     supervised = server("1.0.63", args, wrapper=WRAPPER, ancestors=(SUPERVISOR,), executable=NATIVE)

@@ -196,7 +196,7 @@ def test_old_servers_ignore_their_token(version: str, expected: str, tmp_path: P
             found = look(server, tmp_path, **shell)
             assert set(found) == {"ignored"}
             assert found["ignored"]["status"] == expected
-        root = cli(version).root
+        root = cli(version).root.resolve()
         assert (
             f"--prefix {root} @github/copilot@{NEWEST}" in fix(found["ignored"], "upgrade")["shell"]
         )

@@ -98,7 +98,7 @@ def proves_other_port(shell: Shell, found: Finding, proven: Proven) -> None:
     assert f"{port}, which is free" in chosen["summary"]
     with shell.pasted(chosen, port):
         assert shell.answers(port)
-        assert shell.sees(CHECK, "", COPILOT_CLI_URL=url) == {}
+        assert shell.sees(CHECK, f"port {port}", COPILOT_CLI_URL=url) == {}
     proven(CHECK, "other-port", shell.version)
 
 
@@ -135,7 +135,7 @@ def test_a_server_that_clients_can_share(shell: Shell, proven: Proven) -> None:
 
         changed = shell.after(fix(found, "share"))
         assert changed == {"COPILOT_CLI_URL": server.url}
-        assert shell.sees(CHECK, "", **changed) == {}
+        assert shell.sees(CHECK, f"port {server.port}", **changed) == {}
         proven(CHECK, "share", shell.version)
         assert shell.python(started(fix(found, "share-in-code"))) == "pong: hello"
         proven(CHECK, "share-in-code", shell.version)
@@ -257,7 +257,7 @@ def test_two_servers_on_one_port(shell: Shell, proven: Proven) -> None:
         port = int(move["shell"].rpartition(" ")[2])
         with shell.pasted(move, port):
             assert shell.answers(port, "::1")
-            assert shell.sees(CHECK, "", COPILOT_CLI_URL=first.url) == {}
+            assert shell.sees(CHECK, f"port {first.port}", COPILOT_CLI_URL=first.url) == {}
     proven(CHECK, "move-one", shell.version)
 
 
@@ -267,7 +267,7 @@ def test_the_second_of_two_servers_can_be_stopped(shell: Shell, proven: Proven) 
         with shell.pasted(fix(found, "stop-one")):
             second.wait_gone()
             assert shell.answers(first.port)
-            assert shell.sees(CHECK, "", COPILOT_CLI_URL=first.url) == {}
+            assert shell.sees(CHECK, f"port {first.port}", COPILOT_CLI_URL=first.url) == {}
     proven(CHECK, "stop-one", shell.version)
 
 
@@ -418,7 +418,7 @@ def test_a_port_that_needs_a_right(nobody: Shell, proven: Proven) -> None:
     with nobody.pasted(chosen, other, AS_NOBODY):
         assert nobody.answers(other)
         assert sees_as_nobody(nobody, other)[0][0]["status"] == "warn"  # a server, as wanted
-        assert nobody.sees(CHECK, "", COPILOT_CLI_URL=f"127.0.0.1:{other}") == {}
+        assert nobody.sees(CHECK, f"port {other}", COPILOT_CLI_URL=f"127.0.0.1:{other}") == {}
     proven(CHECK, "other-port", nobody.version)
 
 
@@ -438,5 +438,5 @@ def test_another_users_program(nobody: Shell, proven: Proven) -> None:
         chosen = fix(found[0], "other-port")
         other = int(chosen["shell"].rpartition(" ")[2])
         with nobody.pasted(chosen, other, AS_NOBODY):
-            assert nobody.sees(CHECK, "", COPILOT_CLI_URL=f"127.0.0.1:{other}") == {}
+            assert nobody.sees(CHECK, f"port {other}", COPILOT_CLI_URL=f"127.0.0.1:{other}") == {}
     proven(CHECK, "other-port", nobody.version)

@@ -217,9 +217,7 @@ class Supervised:
 
 @BOTH
 @pytest.mark.parametrize("fix_id", ["supervise-native", "stop-group"])
-def test_a_stop_by_supervisord(
-    version: str, fix_id: str, tmp_path: Path, proven: Proven
-) -> None:
+def test_a_stop_by_supervisord(version: str, fix_id: str, tmp_path: Path, proven: Proven) -> None:
     with start_server(version) as server:
         port, pid = server.port, server.listener_pid
         os.kill(pid, signal.SIGTERM)

@@ -99,9 +99,7 @@ def test_the_handler_decides_and_the_flags_do_not(
 
 
 @BOTH
-def test_the_documented_cure_does_not_cure(
-    version: str, sdk: str | None, tmp_path: Path
-) -> None:
+def test_the_documented_cure_does_not_cure(version: str, sdk: str | None, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     with fake_model(touch(mark)) as model, start_server(version, *ALLOW_ALL) as server:
         (found,) = look(server).values()
