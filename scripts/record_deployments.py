@@ -121,7 +121,7 @@ CASES: Mapping[str, Case] = {
         env={"COPILOT_CONNECTION_TOKEN": "shared-secret-of-two"},
         shell={"COPILOT_CONNECTION_TOKEN": "shared-secret-of-two"},
         versions=("1.0.32",),
-        expected={"connection-token": "warn"},
+        expected={"connection-token": "fail"},
     ),
     "no-auto-login": Case(
         about="--no-auto-login disables the token variable",
@@ -285,6 +285,7 @@ def neutral(text: str) -> str:
         r'"(/[^"]*?)?/cli/(\d+\.\d+\.\d+)/node_modules', r'"/home/dev/app/node_modules', text
     )
     text = re.sub(r"/[^\"\s]*?/cd-[a-z0-9_]+/home", "/home/dev", text)
+    text = re.sub(r"/tmp/cd-sdk-[a-z0-9_]+", "/home/dev", text)
     text = re.sub(r"/[^\"\s]*?/(\.venv|venv)/bin/", "/usr/bin/", text)
     text = text.replace(str(ROOT), "/home/dev/app").replace(str(Path.home()), "/home/dev")
     return re.sub(r"/root/[^\"\s]*?/bin/", "/usr/bin/", text)

@@ -99,7 +99,7 @@ def test_it_is_complete(check: Check) -> None:
     assert len(check.title) <= 60
     assert check.symptoms
     assert check.causes
-    assert all(cause.text.endswith(".") for cause in check.causes)
+    assert all(cause.text.endswith((".", ".)")) for cause in check.causes)
     fixed = {fix.cause for fix in check.fixes}
     assert fixed <= {cause.id for cause in check.causes}
     assert {cause.id for cause in check.causes} <= fixed, "a cause without a fix"

@@ -70,7 +70,8 @@ def test_the_holder_of_a_port_cannot_break_the_report(arguments: list[bytes]) ->
         assert result.returncode == 1, result.stderr
         assert result.stderr == b""
         assert not STEERING.search(text)
-        assert len(text) < 100_000
+        assert "x" * 1000 not in text
+        assert text.count("--flag") < 200
         if options == ("--json",):
             report = json.loads(text)
             jsonschema.validate(report, json_schema())

@@ -34,8 +34,10 @@ PORT_IN_USE: Final = ByVersion(
         (
             "1.0.32",
             "1.0.64",
-            "Failed to start server: Error: listen EADDRINUSE: address already in use "
-            "127.0.0.1:PORT",
+            (
+                "Failed to start server: Error: listen EADDRINUSE: address already in use "
+                "127.0.0.1:PORT"
+            ),
         ),
         (
             "1.0.73",
@@ -52,8 +54,10 @@ NO_CREDENTIALS: Final = ByVersion(
         (
             "1.0.11",
             "1.0.73",
-            "Execution failed: Error: Session was not created with authentication info or "
-            "custom provider",
+            (
+                "Execution failed: Error: Session was not created with authentication info or "
+                "custom provider"
+            ),
         ),
         (
             "1.0.81",
@@ -113,7 +117,11 @@ CLI still is). From 1.0.92 on the first of the two that is set is taken "via gh"
 refused in ``GH_TOKEN`` keeps ``GITHUB_TOKEN`` from being used there too."""
 
 UNWRITABLE_HOME: Final = ByVersion(
-    (("0.0.400", "0.0.400", "ignored"), ("1.0.2", "1.0.2", "message"), ("1.0.11", "1.0.102", "silent"))
+    (
+        ("0.0.400", "0.0.400", "ignored"),
+        ("1.0.2", "1.0.2", "message"),
+        ("1.0.11", "1.0.102", "silent"),
+    )
 )
 """What a ``COPILOT_HOME`` that cannot be written does: nothing, exit 1 with a message,
 exit 1 without any output (not observed on 0.0.420 and 1.0.22)."""
@@ -190,8 +198,10 @@ BAD_PORT: Final = ByVersion(
         (
             "0.0.400",
             "1.0.64",
-            "Failed to start server: RangeError [ERR_SOCKET_BAD_PORT]: options.port should be "
-            ">= 0 and < 65536. Received type number (PORT).",
+            (
+                "Failed to start server: RangeError [ERR_SOCKET_BAD_PORT]: options.port should be "
+                ">= 0 and < 65536. Received type number (PORT)."
+            ),
         ),
         ("1.0.73", "1.0.102", "Failed to start server: Error: port must be between 0 and 65535"),
     )
@@ -215,9 +225,7 @@ PORT_FORBIDDEN: Final = ByVersion(
 )
 """What a start prints for a low port without the privilege, exit code 1."""
 
-EMPTY_HOST_IS_EVERY: Final = ByVersion(
-    (("1.0.32", "1.0.64", True), ("1.0.73", "1.0.102", False))
-)
+EMPTY_HOST_IS_EVERY: Final = ByVersion((("1.0.32", "1.0.64", True), ("1.0.73", "1.0.102", False)))
 """Whether an empty ``--host`` (an unset variable) listens on every interface; after, it ends the
 start (observed on 1.0.32, 1.0.44, 1.0.63, 1.0.64, 1.0.73, 1.0.81, 1.0.92 and 1.0.102)."""
 
@@ -236,8 +244,10 @@ WRONG_APPROVAL: Final = ByVersion(
         (
             "1.0.81",
             "1.0.102",
-            "native tool permission flow failed: GenericFailure, permission orchestrator internal "
-            "error: unexpected user permission response: approved",
+            (
+                "native tool permission flow failed: GenericFailure, permission orchestrator "
+                "internal error: unexpected user permission response: approved"
+            ),
         ),
     )
 )
@@ -249,8 +259,10 @@ DENIED_WITHOUT_HANDLER: Final = ByVersion(
         (
             "1.0.102",
             "1.0.102",
-            "Permission denied and could not request permission from user. Copilot needed the "
-            "user's approval and no one could answer.",
+            (
+                "Permission denied and could not request permission from user. Copilot needed the "
+                "user's approval and no one could answer."
+            ),
         ),
     )
 )

@@ -43,6 +43,7 @@ from doctor.catalogue.steps import (
     cleaned,
     ensure_token,
     export,
+    is_windows,
     restart_fix,
     supervisor_of,
     unset,
@@ -401,7 +402,7 @@ def _different(deployment: Deployment, server: Server) -> Finding:
 
 def _ignored(deployment: Deployment, server: Server) -> Finding:
     return Finding(
-        status="warn" if _reach(server) == "loopback" else "fail",
+        status="fail",
         title="The server ignores its connection token: every client gets in",
         cause=IGNORED,
         subject=about(server),
@@ -649,6 +650,8 @@ def _upgrade(deployment: Deployment, server: Server) -> Fix:
     token = _taken_over(deployment, server)
     if install is None or token is None or supervisor_of(server) is not None:
         return advice("upgrade", f"{summary} (npm install -g @github/copilot@{NEWEST_TESTED})")
+    # Where the install fails the old server must not be stopped: it would come back as it was.
+    install += "" if is_windows(deployment) else " &&"
     return restart_fix("upgrade", summary, deployment, server, prepare=(token, install))
 
 

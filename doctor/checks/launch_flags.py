@@ -879,6 +879,15 @@ CHECK = Check(
             versions=_ENDS,
         ),
         Symptom(
+            text=(
+                "--resume without a session ID is not supported in server mode. Specify a session "
+                "ID: --resume=<session-id>"
+            ),
+            pattern=r"--resume without a session ID",
+            where="stderr",
+            versions=_ENDS,
+        ),
+        Symptom(
             text=NO_PROMPT, pattern=r"No prompt provided\. Run in", where="stderr", versions=_ALL
         ),
         Symptom(

@@ -139,7 +139,7 @@ OPEN_CONNECTION = Cause(
 TIME_WAIT = Cause(
     id="time-wait",
     text=(
-        "Closed connections stay on the port for up to 60 s (TIME_WAIT). Those of a client, or of "
+        "Closed connections stay on the port for about 60 s (TIME_WAIT). Those of a client, or of "
         "a program without SO_REUSEADDR, keep a server from starting; those that a Copilot server "
         "leaves behind do not. No process has to be stopped: they end by themselves."
     ),
@@ -213,6 +213,7 @@ _LAST_ALWAYS_LOW: Final = 1023
 _LONGEST_NAME: Final = 30
 _LONGEST_COMMAND: Final = 120
 _MOST_EVIDENCE: Final = 6
+_CLOSED: Final = frozenset({"fin-wait-1", "fin-wait-2", "closing", "last-ack", "time-wait"})
 # What publishes a container's port on this machine: stopping it is not the way.
 _FORWARDERS: Final = ("docker-pr", "com.docker", "rootlessport", "rootlesskit", "wslrelay")
 
@@ -439,7 +440,7 @@ def _other_address(view: _View, group: list[Holder]) -> Finding:
 
 def _left_over(view: _View) -> Iterator[Outcome]:
     left = [holder for holder in view.wanted.holders if holder.state != "listen"]
-    waiting = [holder for holder in left if holder.state == "time-wait"]
+    waiting = [holder for holder in left if _is_closed(holder)]
     # What a Copilot server that is ending has accepted is not in the way (SO_REUSEADDR, observed).
     open_ones = [h for h in left if h not in waiting and view.server_of(h.owner) is None]
     if open_ones:
@@ -449,10 +450,10 @@ def _left_over(view: _View) -> Iterator[Outcome]:
         yield _finding(
             view,
             TIME_WAIT,
-            f"Closed connections stay on port {view.port} for up to a minute",
+            f"Closed connections stay on port {view.port} for about a minute",
             status="warn" if is_certain else "unknown",
             detail=(
-                "They are a client's, so a start fails until they have ended."
+                "They are a client's: a start fails until they have ended."
                 if is_certain
                 else "Whose they were cannot be seen, so a start may fail until they have ended."
             ),
@@ -724,7 +725,7 @@ def _told(holder: Holder) -> str:
     what = f"{_at(holder)} {holder.state}"
     if holder.remote:
         what += f", connected to {holder.remote}"
-    if holder.state == "time-wait":
+    if _is_closed(holder):
         return what
     return f"{what}: {_who(holder.owner)}"
 
@@ -826,6 +827,11 @@ def _blocks_default(address: str) -> bool:
     """Whether a listener there keeps 127.0.0.1 from being used (observed)."""
     bare = address.removeprefix("::ffff:")
     return bare in {"127.0.0.1", "0.0.0.0", "::", "*", ""}  # noqa: S104 - compared, not bound
+
+
+def _is_closed(holder: Holder) -> bool:
+    """Whether a connection is over on this side, and no process holds it any more."""
+    return holder.state == "time-wait" or (holder.owner is None and holder.state in _CLOSED)
 
 
 def _is_of(process: Process, server: Server) -> bool:

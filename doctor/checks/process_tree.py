@@ -353,7 +353,7 @@ CHECK = Check(
             versions=_SEEN,
         ),
         Symptom(
-            text="docker stop takes 10 seconds; the container ends with exit code 137",
+            text="docker stop takes 10 seconds; the container exited with code 137",
             pattern=r"exited with code 137",
             where="behaviour",
         ),

@@ -164,12 +164,12 @@ FAIL_ON: Final[dict[str, frozenset[Status]]] = {
 def exit_code(report: Report, fail_on: str = "fail") -> int:
     """Return the exit code of a run, the same for every format.
 
-    130 interrupted, 4 a check broke, 3 nothing could be checked, 1 findings, 0 none.
+    130 interrupted, 4 a check or a probe broke, 3 nothing could be checked, 1 findings, 0 none.
     """
     statuses = {check.status for check in report.checks}
     if report.is_partial:
         return 130
-    if "error" in statuses:
+    if "error" in statuses or any(route.status == "error" for route in report.routes):
         return 4
     if statuses & FAIL_ON[fail_on]:
         return 1

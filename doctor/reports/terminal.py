@@ -6,7 +6,7 @@ Commands to paste are never wrapped by the renderer, so that they stay one line 
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -85,9 +85,12 @@ def render(
     """
     page = _Page(width=max(width, _NARROWEST), color=color, encoding=encoding)
     _verdict(page, report, verbose=verbose)
-    for finding in report.findings:
-        if finding.status != "unknown" or verbose:
-            _finding(page, finding, verbose=verbose)
+    shown = [f for f in report.findings if f.status != "unknown" or verbose]
+    for finding, alike in _grouped(shown, verbose=verbose):
+        _finding(page, finding, verbose=verbose)
+        if alike:
+            page.row("Also", [Text(_plain(f"{f.subject}: {f.title}")) for f in alike])
+            page.row("", [Text("their fixes: run with --verbose", style="bright_black")])
     _broken(page, report)
     if not quiet:
         for route in report.routes:
@@ -99,6 +102,23 @@ def render(
         command = Text(after + _line(report.next_command), style="bold")
         page.row("Next", [command], indent=0, wrap=False)
     return page.text()
+
+
+def _grouped(
+    findings: Sequence[ReportedFinding], *, verbose: bool
+) -> Iterator[tuple[ReportedFinding, list[ReportedFinding]]]:
+    """Yield each finding with those of other subjects that have the same cause."""
+    groups: dict[tuple[str, str, str, str], list[ReportedFinding]] = {}
+    for number, finding in enumerate(findings):
+        one = str(number) if verbose or finding.status == "unknown" else ""
+        key = (finding.check, finding.cause_id, finding.status, one)
+        # Two findings on one subject are two problems, whatever they have in common.
+        same = groups.get(key, [])
+        if any(other.subject == finding.subject for other in same):
+            key = (*key[:3], str(number))
+        groups.setdefault(key, []).append(finding)
+    for first, *others in groups.values():
+        yield first, others
 
 
 def fit(text: str, encoding: str) -> str:

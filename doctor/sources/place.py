@@ -54,7 +54,13 @@ def container_engine(environ: Mapping[str, str], root: Path = Path("/")) -> str 
         groups = (root / "proc/1/cgroup").read_text(encoding="utf-8", errors="replace")[:65536]
     except OSError:
         return None
-    marks = {"/docker/": "docker", "/docker-": "docker", "kubepods": "kubernetes", "libpod": "podman", "/lxc/": "lxc"}
+    marks = {
+        "/docker/": "docker",
+        "/docker-": "docker",
+        "kubepods": "kubernetes",
+        "libpod": "podman",
+        "/lxc/": "lxc",
+    }
     return next((engine for mark, engine in marks.items() if mark in groups), None)
 
 

@@ -241,7 +241,7 @@ def test_white_space_on_both_sides_is_told_and_works() -> None:
 def test_an_old_server_ignores_its_token() -> None:
     said = shake("not-required", "1.0.32", has_connect=False)
     found = only(Finding, CHECK, deployment(server("1.0.32", env=ONE), shake=said))
-    assert (found.cause.id, found.status) == ("ignored", "warn")
+    assert (found.cause.id, found.status) == ("ignored", "fail")
     assert "server version: 1.0.32" in evidence(found)
     assert found.fixes[0].kind == "advice"
     assert "1.0.102" in found.fixes[0].summary
@@ -253,7 +253,7 @@ def test_an_old_server_of_npm_is_upgraded_in_its_place_and_keeps_its_token() -> 
     lines = fix_shell(only(Finding, CHECK, deployment(old)), "upgrade").splitlines()
     assert lines[0].startswith(f'export {NAME}="$(tr ')
     assert lines[1:] == [
-        "npm install --prefix /srv @github/copilot@1.0.102",
+        "npm install --prefix /srv @github/copilot@1.0.102 &&",
         "kill 4123 && sleep 2",
         "copilot --server --port 3000",
     ]

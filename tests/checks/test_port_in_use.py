@@ -307,6 +307,19 @@ def test_whose_closed_connections_they_were_is_not_known_elsewhere() -> None:
     assert "127.0.0.1:3000 time-wait, connected to 127.0.0.1:5" in evidence(found)
 
 
+@pytest.mark.parametrize("state", ["fin-wait-1", "fin-wait-2", "closing", "last-ack"])
+def test_what_a_killed_server_leaves_may_not_be_in_the_way(state: str) -> None:
+    # Observed on 1.0.63 and 1.0.102 after SIGKILL with a client connected: a start succeeds.
+    found = of(wanted(3000, holder(state=state, remote="127.0.0.1:5")))
+    assert found.cause.id == "time-wait"
+    assert found.status == "unknown"
+
+
+def test_half_closed_by_a_process_that_lives_is_open() -> None:
+    found = of(wanted(3000, holder(state="fin-wait-2", remote="192.0.2.1:5", owner=PYTHON)))
+    assert found.cause.id == "open-connection"
+
+
 def test_connections_of_a_server_that_listens_are_no_finding_of_their_own() -> None:
     port = wanted(
         3000, holder(owner=PYTHON), holder(state="established", remote="::1:5", owner=PYTHON)

@@ -105,12 +105,6 @@ def own_copy(version: str, folder: Path) -> Cli:
     return Cli(version, root)
 
 
-def npm_cache() -> dict[str, str]:
-    """The variables with which npm takes what it already has, whatever the home is."""
-    cache = os.environ.get("npm_config_cache") or str(Path.home() / ".npm")
-    return {"npm_config_cache": cache, "npm_config_prefer_offline": "true"}
-
-
 def own_home(folder: Path, *versions: str) -> Path:
     """Return a fresh home in which these versions are unpacked, and others can be."""
     home = folder / "home"

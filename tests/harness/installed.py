@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.harness import MissingPartError
 from tests.harness.cli import Cli
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import pytest
 
 _LIMIT_S = 300.0
+# Taken when the tests are collected: while they run, proxies and certificates are scrubbed, without
+# which a registry may be out of reach.
+_MACHINE = dict(os.environ)
+_FOR_REGISTRIES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE"),
+)
+
+
+def with_registries(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which npm and pip reach what this machine lets them reach."""
+    settings = {name: _MACHINE[name] for name in _FOR_REGISTRIES if name in _MACHINE}
+    home = Path(_MACHINE.get("HOME", "~")).expanduser()
+    return {"npm_config_userconfig": str(home / ".npmrc"), **settings, **env}
 
 
 def own_cli(version: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
@@ -54,7 +71,12 @@ def _named(version: str) -> str:
 def _run(*words: str) -> None:
     try:
         subprocess.run(
-            words, check=True, capture_output=True, timeout=_LIMIT_S, stdin=subprocess.DEVNULL
+            words,
+            env=_MACHINE,
+            check=True,
+            capture_output=True,
+            timeout=_LIMIT_S,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise MissingPartError(f"{words[0]} could not install: {error}") from error

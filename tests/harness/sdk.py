@@ -116,9 +116,7 @@ def _job(act: str, url: str, token: str | None, limit_s: float = 20.0) -> dict[s
     return {"act": act, "url": url, "token": token, "limit_s": limit_s}
 
 
-def _run(
-    version: Which, job: dict[str, Any], limit_s: float, launcher: Sequence[str]
-) -> SdkResult:
+def _run(version: Which, job: dict[str, Any], limit_s: float, launcher: Sequence[str]) -> SdkResult:
     with tempfile.TemporaryDirectory(prefix="cd-sdk-") as home:
         done = subprocess.run(
             [*launcher, str(sdk_python(version)), str(_SCRIPT)],

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.cli import NEWEST, OLDEST, start_server
 from tests.harness.doctor import evidence, findings, fix, paste, run_doctor
-from tests.harness.installed import own_cli
+from tests.harness.installed import own_cli, with_registries
 from tests.harness.sdk import LAST_FOR_OLD_CLI, idle_client
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def test_clients_share_their_requests_until_the_upgrade(
             for client in (one, other):
                 assert f"client pid {client.pid}" in evidence(found)
             assert f"server version: {OLDEST}" in evidence(found)
-        chosen = fix(found, "upgrade")
+        chosen, env = fix(found, "upgrade"), with_registries(server.env)
         with (
-            paste(chosen, env=server.env, port=server.port, cwd=server.home, limit_s=240),
+            paste(chosen, env=env, port=server.port, cwd=server.home, limit_s=240),
             idle_client(sdk, server.url),
             idle_client(sdk, server.url),
         ):

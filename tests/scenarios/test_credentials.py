@@ -94,14 +94,16 @@ def test_a_token_that_github_does_not_take_is_replaced(
 
 @BOTH
 def test_a_refused_token_is_replaced(version: str, tmp_path: Path) -> None:
-    with place(version, tmp_path) as here:
-        with here.server(GH_TOKEN=here.github.token("ghp")) as server:
-            found = here.look(CHECK, server)["token-refused"]
-            assert "the CLI refuses GH_TOKEN" in found["title"]
-            good = here.github.token()
-            with here.pasted(fix(found, "new-token"), server, answer=good) as now:
-                assert now["GH_TOKEN"] == good
-                assert here.look(CHECK, server, now) == {}
+    with (
+        place(version, tmp_path) as here,
+        here.server(GH_TOKEN=here.github.token("ghp")) as server,
+    ):
+        found = here.look(CHECK, server)["token-refused"]
+        assert "the CLI refuses GH_TOKEN" in found["title"]
+        good = here.github.token()
+        with here.pasted(fix(found, "new-token"), server, answer=good) as now:
+            assert now["GH_TOKEN"] == good
+            assert here.look(CHECK, server, now) == {}
 
 
 @BOTH

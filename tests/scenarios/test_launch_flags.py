@@ -117,16 +117,19 @@ def test_a_random_port_out_of_a_bad_value(words: str, tmp_path: Path, proven: Pr
         wanted = free_port()
         given = words.replace("PORT", str(wanted)).split()
         with shell.server(*given, port="absent") as server:
-            assert server.port != wanted
+            # What it says, not what it was asked for.
+            port = int(server.stdout.partition("listening on port ")[2].split()[0])
+            assert port != wanted
             told = {"COPILOT_CLI_URL": f"127.0.0.1:{wanted}"}
-            found = shell.sees(CHECK, f"port {server.port} ", **told)["random-port"]
+            found = shell.sees(CHECK, f"port {port} ", **told)["random-port"]
             assert found["status"] == "fail"
-            assert str(server.port) in found["title"]
-            assert f"it listens on port {server.port}" in evidence(found)
+            assert str(port) in found["title"]
+            assert f"it listens on port {port}" in evidence(found)
             with shell.pasted(fix(found, "corrected"), wanted, **told):
                 server.wait_gone()
                 assert shell.answers(wanted)
-                assert shell.sees(CHECK, "", **told) == {}
+                assert shell.sees(CHECK, f"port {wanted} ", **told) == {}
+                assert shell.sees(CHECK, f"route to 127.0.0.1:{wanted}", **told) == {}
         proven(CHECK, "corrected", OLDEST)
 
 

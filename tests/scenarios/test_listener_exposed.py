@@ -209,7 +209,7 @@ def test_1_0_22_is_exposed_by_default_until_it_is_upgraded(
             assert set(found) == {"old-default"}
             finding = found["old-default"]
             assert "has no --host and listens on every interface" in evidence(finding)
-            assert f"every interface, IPv4 too" in evidence(finding)
+            assert "every interface, IPv4 too" in evidence(finding)
             chosen = fix(finding, "upgrade")
             assert f"npm install --prefix {root} @github/copilot@{NEWEST}" in chosen["shell"]
             # The place has no way out: npm takes what it has downloaded before.

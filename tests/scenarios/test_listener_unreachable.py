@@ -74,9 +74,7 @@ def refusal(shell: Shell, url: str) -> str:
     return shell.python(SDK.format(url=url))
 
 
-def test_loopback_is_refused_from_another_host(
-    hosts: tuple[Shell, Shell], proven: Proven
-) -> None:
+def test_loopback_is_refused_from_another_host(hosts: tuple[Shell, Shell], proven: Proven) -> None:
     here, there = hosts
     with here.server() as server:
         url = f"{HERE}:{server.port}"
@@ -112,9 +110,7 @@ def test_loopback_is_refused_from_another_host(
     proven(CHECK, "host-and-token", here.version)
 
 
-def test_a_start_that_is_told_to_the_other_host(
-    hosts: tuple[Shell, Shell], proven: Proven
-) -> None:
+def test_a_start_that_is_told_to_the_other_host(hosts: tuple[Shell, Shell], proven: Proven) -> None:
     here, there = hosts
     port = free_port()
     url = f"{HERE}:{port}"
@@ -191,7 +187,7 @@ def test_a_server_in_another_network_namespace(hosts: tuple[Shell, Shell]) -> No
         # Its lines would run in the wrong place: what to change is told instead.
         told = fix(finding, "host-and-token")
         assert told["kind"] == "advice"
-        assert f"--host 0.0.0.0" in told["summary"]
+        assert "--host 0.0.0.0" in told["summary"]
     with here.server("--host", "0.0.0.0", port=server.port, env=TOKEN):
         assert set(sees(there, url, **TOKEN)) == {"not-published"}
         assert reaches(there, f"{HERE}:{server.port}", **TOKEN)

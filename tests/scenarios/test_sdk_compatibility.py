@@ -10,7 +10,7 @@ import pytest
 from tests.harness import sdk as sdk_harness
 from tests.harness.cli import NEWEST, OLDEST, start_server
 from tests.harness.doctor import evidence, findings, fix, paste, run_doctor
-from tests.harness.installed import own_cli, own_sdk
+from tests.harness.installed import own_cli, own_sdk, with_registries
 from tests.harness.model import fake_model
 from tests.harness.sdk import LAST_FOR_OLD_CLI, NEW, OLD, idle_client, run_session, run_start
 
@@ -46,7 +46,7 @@ def test_an_sdk_that_waits_for_ever_is_moved(
         assert waited.send_error == found["symptom"].replace("60.0s", "4.0s").replace("4.0s", "4s")
 
         path = os.pathsep.join([str(python.parent), server.env["PATH"]])
-        with paste(fix(found, "move-sdk"), env={**server.env, "PATH": path}):
+        with paste(fix(found, "move-sdk"), env=with_registries({**server.env, "PATH": path})):
             pass
         assert run_session(NEW, server.url, model=model).returned
         with idle_client(NEW, server.url) as client:
@@ -61,8 +61,8 @@ def test_a_server_that_does_not_fit_is_moved(
     with fake_model() as model, start_server(OLDEST) as server:
         with idle_client(None, server.url) as client:
             (found,) = look(server, f"client pid {client.pid}")
-        chosen = fix(found, "move-cli")
-        with paste(chosen, env=server.env, port=server.port, cwd=server.home, limit_s=240):
+        chosen, env = fix(found, "move-cli"), with_registries(server.env)
+        with paste(chosen, env=env, port=server.port, cwd=server.home, limit_s=240):
             with idle_client(None, server.url) as client:
                 assert look(server, f"client pid {client.pid}") == []
             assert run_session(None, server.url, model=model).returned
@@ -86,7 +86,7 @@ def test_the_sdk_of_the_project_cannot_connect(
         assert error.startswith(found["symptom"].partition("'")[0])
 
         path = os.pathsep.join([str(python.parent), server.env["PATH"]])
-        with paste(fix(found, "move-sdk"), env={**server.env, "PATH": path}):
+        with paste(fix(found, "move-sdk"), env=with_registries({**server.env, "PATH": path})):
             pass
         assert run_start(OLD, server.url).started
         assert look(server, subject, tmp_path) == []

@@ -158,8 +158,8 @@ def test_a_link_to_nothing_cannot_be_made_into_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_read_only_file_system() -> None:
-    if not Path("/sys/kernel").is_dir() or not os.statvfs("/proc/sys").f_bsize:
-        pytest.skip("no /sys")
+    if not Path("/proc/mounts").exists():
+        pytest.skip("Linux tells what is mounted")
     folder = next(
         (
             line.split()[1]
@@ -266,7 +266,18 @@ def test_who_can_read_the_log(
         ("[" * 100_000, None),
         (json.dumps({"copilotTokens": {"a": "b"}, "filler": "x" * (1 << 21)}), None),
     ],
-    ids=[*["token", "comments", "bom", "none-in-it", "other-keys", "half", "list", "empty", "deep", "huge"]],
+    ids=[
+        "token",
+        "comments",
+        "bom",
+        "none-in-it",
+        "other-keys",
+        "half",
+        "list",
+        "empty",
+        "deep",
+        "huge",
+    ],
 )
 def test_a_stored_login(tmp_path: Path, text: str, *, expected: bool | None) -> None:
     (tmp_path / "config.json").write_text(text, encoding="utf-8")

@@ -6,6 +6,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +18,10 @@ from doctor.deployment import Deployment, Origin, Server
 from doctor.deployment.targets import parse_target
 from doctor.redaction import Vault
 from doctor.sources import machine
-from tests.harness.cli import NEWEST, free_port, start_server
+from tests.harness.cli import NEWEST, base_env, cli, free_port, start_server, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from tests.harness.cli import RunningServer
 
@@ -184,7 +186,9 @@ def test_a_server_is_one_however_it_was_started(way: str) -> None:
     assert server.process is not None
     assert server.process.pid == listener_pid
     assert server.port == running.port
-    assert server.mode == "server"
+    assert server.mode == ("headless" if way == "--headless" else "server")
+    assert server.command is not None
+    assert server.command.is_tcp_server
     assert server.version == NEWEST
     if options.get("how") == "native":
         assert server.wrapper is None
@@ -206,36 +210,34 @@ def test_a_server_is_one_however_it_was_started(way: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("mode", "expected"), [("--acp", "acp"), ("--stdio", None), ("-p", None)])
-def test_what_is_no_tcp_server_is_told_apart(mode: str, expected: str | None) -> None:
-    if expected:
-        with start_server(NEWEST, mode=mode) as running:
-            server = of(look(), running)
-        assert server.mode == expected
-        assert server.command is not None
-        assert not server.command.is_tcp_server
-        return
-    command = "exec sleep 60 | " if mode == "--stdio" else ""
-    args = ["--headless", "--stdio"] if mode == "--stdio" else ["-p", "hello"]
-    del command
-    with held_open(*args) as (process, _):
-        found = [
-            item
-            for item in wait_for(process.pid)
-            if item.process and process.pid in {item.process.pid, item.wrapper and item.wrapper.pid}
-        ]
-    assert [item.mode for item in found] == ["stdio" if mode == "--stdio" else "prompt"]
-    assert not found[0].listeners
+def test_an_acp_server_is_no_server_for_sdk_clients() -> None:
+    with start_server(NEWEST, mode="--acp") as running:
+        server = of(look(), running)
+
+    assert server.mode == "acp"
+    assert server.port == running.port
+    assert server.command is not None
+    assert not server.command.is_tcp_server
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("args", "mode"), [(("--headless", "--stdio"), "stdio"), (("-p", "hello"), "prompt")]
+)
+def test_what_listens_nowhere_is_told_apart(args: tuple[str, ...], mode: str) -> None:
+    with held_open(*args) as process:
+        found = [item for item in wait_for(process.pid) if item.process]
+
+    [server] = [item for item in found if item.process and item.process.pid == process.pid]
+    assert server.mode == mode
+    assert server.listeners == ()
+    assert server.command is not None
+    assert not server.command.is_tcp_server
 
 
 @contextlib.contextmanager
-def held_open(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def held_open(*args: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a CLI that talks on standard input, until the block ends."""
-    import tempfile
-    from pathlib import Path
-
-    from tests.harness.cli import base_env, cli, unpacked
-
     with tempfile.TemporaryDirectory() as home:
         place = Path(home) / ".cache/copilot/pkg"
         place.parent.mkdir(parents=True)
@@ -249,7 +251,7 @@ def held_open(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            yield process, Path(home)
+            yield process
         finally:
             process.kill()
             process.wait()
@@ -259,8 +261,6 @@ def held_open(*args: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 def wait_for(pid: int) -> tuple[Server, ...]:
     """Return the servers as soon as a process is among them."""
-    import time
-
     until = time.monotonic() + 20
     while True:
         servers = look().servers
