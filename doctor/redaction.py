@@ -35,7 +35,8 @@ _PREFIXES: Final[tuple[tuple[str, TokenKind], ...]] = (
 _PLACEHOLDER: Final = re.compile(
     r"(?:gh[pousr]_|github_pat_)?"
     r"(?:x{4,}|X{4,}|\*{3,}|\.{3,}|…|0{8,}|<[^>]*>|\$\{?\w+\}?|\[[^\]]*\]"
-    r"|(?:your|my|the|some|insert|replace|change)(?:[-_ ]?\w+)*|(?:token|secret|placeholder|todo|changeme))",
+    r"|(?:your|my|the|some|insert|replace|change)(?:[-_ ]?\w+)*"
+    r"|(?:token|secret|placeholder|todo|changeme))",
     re.IGNORECASE,
 )
 

@@ -285,7 +285,7 @@ def neutral(text: str) -> str:
         r'"(/[^"]*?)?/cli/(\d+\.\d+\.\d+)/node_modules', r'"/home/dev/app/node_modules', text
     )
     text = re.sub(r"/[^\"\s]*?/cd-[a-z0-9_]+/home", "/home/dev", text)
-    text = re.sub(r"/tmp/cd-sdk-[a-z0-9_]+", "/home/dev", text)
+    text = re.sub(r"/[^\"\s]*?/cd-sdk-[a-z0-9_]+", "/home/dev", text)
     text = re.sub(r"/[^\"\s]*?/(\.venv|venv)/bin/", "/usr/bin/", text)
     text = text.replace(str(ROOT), "/home/dev/app").replace(str(Path.home()), "/home/dev")
     return re.sub(r"/root/[^\"\s]*?/bin/", "/usr/bin/", text)

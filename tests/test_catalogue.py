@@ -144,7 +144,9 @@ def test_its_entry_can_be_shown(check: Check) -> None:
     assert all(cause.id in text for cause in check.causes)
     # Commands to paste and addresses are not broken.
     free = ("      ", "http")
-    assert not [line for line in text.splitlines() if len(line) > 80 and not any(f in line for f in free)]
+    assert not [
+        line for line in text.splitlines() if len(line) > 80 and not any(f in line for f in free)
+    ]
 
 
 def test_an_unknown_check_is_named_with_its_neighbour() -> None:

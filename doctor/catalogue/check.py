@@ -65,7 +65,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         id: Unique within its check.
         text: What is going on, then what should be: one or two sentences.
         documented: The page that says so, or that says otherwise (then `documented_says`).
-        documented_says: What the page gives as cause or cure, where that is *not* what was observed.
+        documented_says: What the page gives as cause or cure, where that was *not* observed.
         observed: CLI versions on which it was reproduced.
         reported: Public threads of users who met it.
     """

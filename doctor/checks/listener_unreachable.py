@@ -435,12 +435,16 @@ def _refused_there(route: Route) -> Finding:
 
 
 def _hung_up(deployment: Deployment, route: Route) -> Finding:
+    # Which container a forwarder leads to cannot be seen: only the same port number is a hint
+    # that is strong enough.
     behind = next(
         (
             server
             for server in deployment.tcp_servers
             for item in server.listeners
-            if item.namespace == "other" and item.scope == "loopback"
+            if item.namespace == "other"
+            and item.scope == "loopback"
+            and item.port == route.target.port
         ),
         None,
     )

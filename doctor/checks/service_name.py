@@ -29,8 +29,8 @@ from doctor.catalogue import (
     command,
 )
 from doctor.catalogue.check import GeneralFix
-from doctor.catalogue.pages import DOCKER_HOST_NAME as DOCKER_HOST_NAME_PAGE
 from doctor.catalogue.pages import COMPOSE_NETWORKING, server_mode
+from doctor.catalogue.pages import DOCKER_HOST_NAME as DOCKER_HOST_NAME_PAGE
 from doctor.catalogue.steps import local_address, point_clients
 from doctor.deployment import Deployment, Lookup, Resolution, Route, Sdk, Target
 from doctor.deployment.targets import (

@@ -254,6 +254,18 @@ def test_with_the_server_behind_the_forwarder_in_sight_it_is_certain() -> None:
     assert found.fixes[0].id == "host-and-token"
 
 
+def test_a_server_on_another_port_is_not_taken_for_the_one_behind() -> None:
+    told = walked(
+        cli_url("127.0.0.1:8080"),
+        "handshake",
+        "closed",
+        "it closed the connection",
+        handshake=handshake(None, peer="closed"),
+    )
+    inside = server(listeners=(listener(namespace="other"),))
+    assert found_for(told, inside).status == "unknown"
+
+
 @pytest.mark.parametrize("code", ["timeout", "unreachable"])
 def test_silence_on_the_way_is_not_a_question_of_where_it_listens(code: str) -> None:
     told = walked(cli_url("copilot:3000"), "connect", code, "no answer")

@@ -98,24 +98,6 @@ def cli(version: str) -> Cli:
     return found
 
 
-def own_copy(version: str, folder: Path) -> Cli:
-    """Return a copy of that CLI in a folder of the test's own, where npm may change it."""
-    root = folder / "cli"
-    shutil.copytree(cli(version).root, root, symlinks=True)
-    return Cli(version, root)
-
-
-def own_home(folder: Path, *versions: str) -> Path:
-    """Return a fresh home in which these versions are unpacked, and others can be."""
-    home = folder / "home"
-    for version in versions:
-        for source in unpacked(version).glob("*/*"):
-            place = home / ".cache" / "copilot" / "pkg" / source.parent.name / source.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(source, target_is_directory=True)
-    return home
-
-
 def cli_path(version: str) -> Path:
     """The npm wrapper of that version (see `cli`)."""
     return cli(version).wrapper
@@ -296,7 +278,7 @@ def listening(pid: int) -> list[tuple[str, int]]:
 class RunningServer:
     """One server that a test started, with everything that it said and did."""
 
-    def __init__(  # noqa: PLR0913 - one argument per fact of a start
+    def __init__(
         self,
         version: str,
         argv: list[str],
@@ -548,7 +530,7 @@ def _supervisord(argv: Sequence[str], folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def start_server(  # noqa: PLR0913 - one argument per way to start it
+def start_server(
     version: str,
     *args: str,
     how: How = "npm",
@@ -561,7 +543,6 @@ def start_server(  # noqa: PLR0913 - one argument per way to start it
     copilot_home: Path | None = None,
     mode: str | None = "--server",
     launcher: Sequence[str] = (),
-    installed: Cli | None = None,
 ) -> Iterator[RunningServer]:
     """Run a real server, and end it with all that it started.
 
@@ -579,13 +560,12 @@ def start_server(  # noqa: PLR0913 - one argument per way to start it
         copilot_home: COPILOT_HOME to use; else `.copilot` in the home.
         mode: What makes it a server; None for nothing.
         launcher: Words in front of the command, such as `ip netns exec NAME`.
-        installed: Where it is started from, such as `own_copy`; else the cache.
 
     Raises:
         MissingPartError: That CLI is not to be had.
         StartError: It was waited for and did not listen.
     """
-    installed, package = installed or cli(version), unpacked(version)
+    installed, package = cli(version), unpacked(version)
     if user is not None:
         installed = Cli(version, _public_copy(installed.root))
         package = _public_copy(package)

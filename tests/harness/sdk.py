@@ -65,7 +65,7 @@ def sdk_python(version: Which) -> Path:
     return venv_python("sdk", f"github-copilot-sdk=={version}")
 
 
-def run_session(  # noqa: PLR0913 - one argument per thing that a client decides
+def run_session(
     version: Which,
     url: str,
     *,

@@ -15,6 +15,7 @@ from doctor.cli.app import run
 from doctor.cli.options import FORMATS
 from doctor.examination import Examination
 from doctor.reports import json_report
+from doctor.reports import report as report_module
 from doctor.reports.report import FAIL_ON, Report, exit_code, json_schema
 from tests.reports.sample import EVERY_STATUS, finding, full, report
 
@@ -152,3 +153,10 @@ def test_every_format_ends_with_the_same_code(
 
 def test_every_status_is_in_the_summary() -> None:
     assert loaded(full())["summary"] == dict.fromkeys(EVERY_STATUS, 1)
+
+
+def test_the_schema_in_the_package_is_the_report_s() -> None:
+    """After a change to the report: ``copilot-doctor checks --schema > doctor/reports/schema.json``."""
+    shipped = Path(report_module.__file__).with_name("schema.json")
+
+    assert json.loads(shipped.read_text()) == json_schema()

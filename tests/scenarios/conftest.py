@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import locked
+
 RECORD = Path(__file__).resolve().parents[2] / "doctor/catalogue/verified.json"
 IS_RECORDING = bool(os.environ.get("COPILOT_DOCTOR_RECORD_VERIFIED"))
 
@@ -27,15 +29,23 @@ def proven() -> Proven:
     """
 
     def prove(check: str, fix: str, version: str) -> None:
+        if IS_RECORDING:
+            with locked("verified"):  # several processes may run scenarios side by side
+                record(check, fix, version)
+        else:
+            versions = _load().get(check, {}).get(fix, [])
+            assert version in versions, f"run `make verified`: {check}, {fix}, {version}"
+
+    def record(check: str, fix: str, version: str) -> None:
         fixes = _load()
         versions = fixes.setdefault(check, {}).setdefault(fix, [])
-        if IS_RECORDING:
-            if version not in versions:
-                versions.append(version)
-                versions.sort(key=lambda text: [int(part) for part in text.split(".")])
-            ordered = {name: dict(sorted(fixes[name].items())) for name in sorted(fixes)}
-            RECORD.write_text(json.dumps({"fixes": ordered}, indent=1) + "\n")
-        else:
-            assert version in versions, f"run `make verified`: {check}, {fix}, {version}"
+        if version not in versions:
+            versions.append(version)
+            versions.sort(key=lambda text: [int(part) for part in text.split(".")])
+        ordered = {name: dict(sorted(fixes[name].items())) for name in sorted(fixes)}
+        # In one step: the doctor under test reads the record at the same time.
+        new = RECORD.with_suffix(".new")
+        new.write_text(json.dumps({"fixes": ordered}, indent=1) + "\n")
+        new.replace(RECORD)
 
     return prove

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.harness import MissingPartError
-from tests.harness.cli import NEWEST, OLDEST, RunningServer, start_server
+from tests.harness.cli import NEWEST, OLDEST, RunningServer, cli, start_server
 from tests.harness.doctor import evidence, findings, fix, paste, run_doctor
 
 if TYPE_CHECKING:
@@ -71,15 +71,17 @@ def test_a_file_in_the_place_of_the_home(
     with start_server(version, copilot_home=place, wait=False) as server:
         assert server.wait_exit() == 1
         assert server.stdout + server.stderr == ""  # the silence that makes this check worth it
-        (found,) = look(server.env, "this shell", tmp_path)
+        # A shell that could start a server: with the CLI on its path.
+        path = os.pathsep.join([str(cli(version).wrapper.parent), server.env["PATH"]])
+        env = {**server.env, "PATH": path}
+        (found,) = look(env, "this shell", tmp_path)
         assert "a file, not a folder" in evidence(found)
-        env = dict(server.env)
-    with_fix = fix(found, fix_id)
+    chosen = fix(found, fix_id)
     if fix_id == "repair-home":
-        with paste(with_fix, env=env):
+        with paste(chosen, env=env):
             pass
     else:
-        place = Path(exported(with_fix["shell"], env, "COPILOT_HOME"))
+        place = Path(exported(chosen["shell"], env, "COPILOT_HOME"))
         env["COPILOT_HOME"] = str(place)
     with start_server(version, copilot_home=place) as server:
         assert look(env, "this shell", tmp_path) == []
@@ -89,9 +91,7 @@ def test_a_file_in_the_place_of_the_home(
 
 @BOTH
 @pytest.mark.usefixtures("needs_root")
-def test_a_home_that_got_lost_to_another_user(
-    version: str, shared: Path, proven: Proven
-) -> None:
+def test_a_home_that_got_lost_to_another_user(version: str, shared: Path, proven: Proven) -> None:
     place = shared / "state"
     place.mkdir()
     shutil.chown(place, "nobody")
