@@ -33,5 +33,5 @@ bench: ## Time the doctor against the manual procedure (prints ratios)
 record: ## Record Deployments of real servers as fixtures
 	$(PYTHON) scripts/record_deployments.py
 
-verified: ## Run the scenarios and record which fixes they prove
-	COPILOT_DOCTOR_RECORD_VERIFIED=1 $(PYTHON) -m pytest tests/scenarios
+verified: ## Run every variant of the scenarios and record which fixes they prove
+	COPILOT_DOCTOR_THOROUGH=1 COPILOT_DOCTOR_RECORD_VERIFIED=1 $(PYTHON) -m pytest tests/scenarios

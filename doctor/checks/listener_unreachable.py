@@ -181,10 +181,11 @@ def _server(deployment: Deployment, server: Server) -> Outcome:
         return Passed(subject=about(server), detail=f"it listens on every interface: {shown}")
     used = _used(deployment, server)
     if all(item.scope == "loopback" for item in server.listeners):
-        if _is_in_container(deployment, server):
-            return _in_container(deployment, server, used)
+        # Wrong even for clients of the same container, so it comes before the question of those.
         if not any(item.address.startswith("127.") for item in server.listeners) and not used:
             return _ipv6_only(deployment, server)
+        if _is_in_container(deployment, server):
+            return _in_container(deployment, server, used)
         return Passed(
             subject=about(server),
             detail=f"it listens on {shown}, for clients of this machine"
@@ -250,6 +251,7 @@ def _ipv6_only(deployment: Deployment, server: Server) -> Finding:
                 add=("--host", "127.0.0.1"),
             ),
             _use(deployment, address),
+            *(_open_up(deployment, server) if _is_in_container(deployment, server) else ()),
         ),
     )
 

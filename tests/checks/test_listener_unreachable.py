@@ -126,6 +126,13 @@ def test_ipv6_loopback_alone_leaves_127_out() -> None:
     assert fix_shell(found, "use-its-address") == "export COPILOT_CLI_URL='[::1]:3000'"
 
 
+def test_ipv6_loopback_alone_is_wrong_inside_of_a_container_too() -> None:
+    bound = server(args="--server --port 3000 --host ::1", listeners=(listener("::1"),))
+    found = only(Finding, CHECK, deployment(bound, hosts=(BOX,)))
+    assert found.cause.id == "one-family"
+    assert [fix.id for fix in found.fixes] == ["ipv4", "use-its-address", "host-and-token"]
+
+
 @pytest.mark.parametrize("address", ["::1", "192.168.1.5"])
 def test_whoever_is_connected_has_found_the_way(address: str) -> None:
     bound = server(listeners=(listener(address),))

@@ -148,9 +148,8 @@ def test_python_snippets_import_what_the_sdk_has(text: str) -> None:
             "0.2.3",
             "1.0.102",
             (
-                "native tool permission flow failed: GenericFailure, "
-                "permission orchestrator internal "
-                "error: unexpected user permission response: approved"
+                "native tool permission flow failed: GenericFailure, permission orchestrator "
+                "internal error: unexpected user permission response: approved"
             ),
         ),
         ("0.3.0", "1.0.2", "Unhandled permission result kind: [object Object]"),

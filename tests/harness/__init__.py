@@ -53,6 +53,10 @@ def _default_cache() -> Path:
 
 _CACHE = _default_cache()
 
+MACHINE = dict(os.environ)
+"""The environment that the tests were started with. While they run, proxies and certificates are
+scrubbed, without which npm's and pip's registries may be out of reach."""
+
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 import psutil
 
-from tests.harness import MissingPartError, cache_dir, locked
+from tests.harness import MACHINE, MissingPartError, cache_dir, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,6 +114,7 @@ def _install(version: str, root: Path) -> None:
         package = f"@github/copilot@{version}"
         done = subprocess.run(
             [npm, "install", "--no-audit", "--no-fund", "--prefix", str(fresh), package],
+            env=MACHINE,
             capture_output=True,
             text=True,
             errors="replace",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.harness import MissingPartError
+from tests.harness import MACHINE, MissingPartError
 from tests.harness.cli import Cli
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     import pytest
 
 _LIMIT_S = 300.0
-# Taken when the tests are collected: while they run, proxies and certificates are scrubbed, without
-# which a registry may be out of reach.
-_MACHINE = dict(os.environ)
 _FOR_REGISTRIES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -29,8 +25,8 @@ _FOR_REGISTRIES = (
 
 def with_registries(env: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which npm and pip reach what this machine lets them reach."""
-    settings = {name: _MACHINE[name] for name in _FOR_REGISTRIES if name in _MACHINE}
-    home = Path(_MACHINE.get("HOME", "~")).expanduser()
+    settings = {name: MACHINE[name] for name in _FOR_REGISTRIES if name in MACHINE}
+    home = Path(MACHINE.get("HOME", "~")).expanduser()
     return {"npm_config_userconfig": str(home / ".npmrc"), **settings, **env}
 
 
@@ -72,7 +68,7 @@ def _run(*words: str) -> None:
     try:
         subprocess.run(
             words,
-            env=_MACHINE,
+            env=MACHINE,
             check=True,
             capture_output=True,
             timeout=_LIMIT_S,

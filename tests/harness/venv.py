@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.harness import MissingPartError, cache_dir, locked
+from tests.harness import MACHINE, MissingPartError, cache_dir, locked
 
 _INSTALL_LIMIT_S = 600.0
 
@@ -51,6 +51,7 @@ def _make(requirement: str, root: Path) -> None:
         for argv in (make, fill):
             subprocess.run(
                 argv,
+                env=MACHINE,
                 check=True,
                 capture_output=True,
                 text=True,

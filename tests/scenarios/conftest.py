@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.harness import locked
+from tests.harness.cli import NEWEST, OLDEST
 
 RECORD = Path(__file__).resolve().parents[2] / "doctor/catalogue/verified.json"
 IS_RECORDING = bool(os.environ.get("COPILOT_DOCTOR_RECORD_VERIFIED"))
+IS_THOROUGH = bool(os.environ.get("COPILOT_DOCTOR_THOROUGH"))
 
 Proven = Callable[[str, str, str], None]
 
@@ -18,6 +20,29 @@ Proven = Callable[[str, str, str], None]
 def _load() -> dict[str, dict[str, list[str]]]:
     loaded: dict[str, dict[str, list[str]]] = json.loads(RECORD.read_text())["fixes"]
     return loaded
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one variant of each scenario, unless COPILOT_DOCTOR_THOROUGH is set.
+
+    All of them start some 600 servers, half an hour on two cores. The variants kept are of
+    the oldest and the newest version in turn, so that every check meets both.
+    """
+    if IS_THOROUGH:
+        return
+    here = Path(__file__).parent
+    variants: dict[tuple[Path, str], list[pytest.Function]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent == here:
+            variants.setdefault((item.path, item.originalname), []).append(item)
+    dropped: set[pytest.Item] = set()
+    for number, (_, alike) in enumerate(sorted(variants.items(), key=lambda pair: pair[0])):
+        alike.sort(key=lambda item: item.name)
+        wanted = (OLDEST, NEWEST)[number % 2]
+        kept = next((item for item in alike if wanted in item.name), alike[0])
+        dropped |= {item for item in alike if item is not kept}
+    config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+    items[:] = [item for item in items if item not in dropped]
 
 
 @pytest.fixture
