@@ -146,7 +146,7 @@ class _View:
             is_orphan=item.orphaned,
             is_container_init=item.is_namespace_init,
             executable=self._vault.outside(exe) if isinstance(exe, str) else None,
-            version=item.running_version or item.disk_version,
+            version=item.version,
             disk_version=item.disk_version,
             environment=environment,
             listeners=listeners,
@@ -159,7 +159,7 @@ class _View:
     def _started_with(
         self, item: CopilotProcess, subject: str, origin: Origin
     ) -> tuple[LaunchCommand, Environment]:
-        version = item.running_version or item.disk_version
+        version = item.version
         raw = self._environ(item.worker.pid)
         if isinstance(raw, NotVisible):
             self.unseen.append(_unseen(raw, subject, "environment", origin))
@@ -203,7 +203,7 @@ class _View:
         root = processes.root_of(pid) if item.is_other_pid_namespace else ""
         base = processes.cwd(pid)
         # The paths as they are, not as they are shown: a hash in one would be taken out.
-        given = parse(item.arguments, item.running_version or item.disk_version, clean=str).log_dir
+        given = parse(item.arguments, item.version, clean=str).log_dir
         home = _absolute(folders.copilot_home(environ), base)
         logs = _absolute(given, base) or (f"{home}/logs" if home else None)
         uid, groups = item.worker.uid, folders.groups_of(pid)
@@ -356,7 +356,7 @@ def _port_target(port: int | None, servers: Sequence[Server]) -> Iterable[Target
 
 def _also(item: CopilotProcess) -> tuple[str, ...]:
     """Return the variables that a server reads because its arguments name them."""
-    version = item.running_version or item.disk_version
+    version = item.version
     named = parse(item.arguments, version).auth_token_env
     return (named,) if named else ()
 

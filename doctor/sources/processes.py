@@ -169,6 +169,12 @@ class CopilotProcess(msgspec.Struct, frozen=True, kw_only=True):
     is_other_network: bool | None
     namespace_pid: int
 
+    @property
+    def version(self) -> str | None:
+        """The best guess at what runs: never what was installed over it since."""
+        is_replaced = isinstance(self.exe, str) and self.exe.endswith(" (deleted)")
+        return self.running_version or (None if is_replaced else self.disk_version)
+
     def __repr__(self) -> str:
         """Leave the arguments out."""
         return f"CopilotProcess(pids={self.pids}, {self.evidence})"
@@ -830,13 +836,14 @@ def _disk_version(chain: Iterable[_Role], inspector: Inspector) -> tuple[str | N
     for role in reversed(list(chain)):
         path = role.place or ""
         replaced = inspector.exe(role.process.pid) if role.kind == "native" else ""
-        if isinstance(replaced, str) and replaced.endswith(" (deleted)"):
-            # What lies there now is another file than the one that runs.
-            return None, "its program file was replaced while it ran"
-        plain = path.replace("\\", "/")
+        is_replaced = isinstance(replaced, str) and replaced.endswith(" (deleted)")
+        plain = path.removesuffix(" (deleted)").replace("\\", "/")
         found = inspector.package(role.process.pid, str(PurePosixPath(plain).parent))
         if found and found[0].startswith("@github/copilot") and found[1]:
-            return found[1], f"package.json of {found[0]}"
+            since = ", replaced while it ran" if is_replaced else ""
+            return found[1], f"package.json of {found[0]}{since}"
+        if is_replaced:
+            return None, "its program file was replaced while it ran"
         for pattern in (*(pattern for _, pattern in _NATIVE_PLACES), *_SCRIPT_PLACES):
             match = pattern.search(_plain(path))
             if match and match.groupdict().get("version"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and item.path.parent == here:
             variants.setdefault((item.path, item.originalname), []).append(item)
     dropped: set[pytest.Item] = set()
-    for number, (_, alike) in enumerate(sorted(variants.items(), key=lambda pair: pair[0])):
+    for (path, name), alike in variants.items():
         alike.sort(key=lambda item: item.name)
-        wanted = (OLDEST, NEWEST)[number % 2]
+        # By name, so that a run of one file chooses as a run of all.
+        wanted = (OLDEST, NEWEST)[zlib.crc32(f"{path.name}:{name}".encode()) % 2]
         kept = next((item for item in alike if wanted in item.name), alike[0])
         dropped |= {item for item in alike if item is not kept}
     config.hook.pytest_deselected(items=[item for item in items if item in dropped])

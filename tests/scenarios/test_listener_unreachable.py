@@ -165,7 +165,8 @@ def test_one_family(hosts: tuple[Shell, Shell], proven: Proven) -> None:
         [alone] = [
             item
             for item in report["findings"]
-            if item["subject"].startswith("server") and f"port {server.port} " in item["subject"]
+            if item["subject"].startswith("Copilot server")
+            and f"port {server.port} " in item["subject"]
         ]
         assert alone["cause_id"] == "one-family"
         assert alone["status"] == "warn"
@@ -198,6 +199,7 @@ def test_a_server_in_another_network_namespace(hosts: tuple[Shell, Shell]) -> No
 def forwarder(space: Namespace, port: int) -> Iterator[None]:
     """What publishes a container's port: it accepts first, and connects then."""
     listener = space.listen(port)
+    opened: list[socket.socket] = []
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -219,6 +221,7 @@ def forwarder(space: Namespace, port: int) -> Iterator[None]:
                 accepted.close()
                 continue
             behind.settimeout(None)
+            opened.extend((accepted, behind))
             for ends in ((accepted, behind), (behind, accepted)):
                 threading.Thread(target=pump, args=ends, daemon=True).start()
 
@@ -230,6 +233,8 @@ def forwarder(space: Namespace, port: int) -> Iterator[None]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+        for end in opened:
+            end.close()
 
 
 def test_a_published_port_with_a_server_on_loopback_behind(

@@ -393,10 +393,11 @@ def test_a_renamed_start_is_found_by_its_executable() -> None:
     assert found.is_certain
 
 
-def test_a_program_that_was_replaced_while_running_has_no_version_on_disk() -> None:
+def test_what_was_installed_over_a_running_program_is_not_its_version() -> None:
     packages = {"/home/dev/app/node_modules/@github/copilot-linux-x64": ["@github/copilot-x", "2"]}
     (found,) = made(row(4000, NATIVE, exe=f"{NATIVE} (deleted)"), packages=packages)
-    assert found.disk_version is None
+    assert found.disk_version == "2"
+    assert found.version is None
     assert "replaced" in found.disk_version_source
 
 
