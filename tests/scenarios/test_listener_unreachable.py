@@ -263,5 +263,5 @@ def test_where_it_is_reached_it_passes(hosts: tuple[Shell, Shell]) -> None:
     with here.server() as server, Wire(here.space.connect(server.port)) as wire:
         wire.connect()
         report = here.look(CHECK, server.url)
-        assert status(report, CHECK) in {"pass", "warn"}
+        assert status(report, CHECK) not in {"skip", "error"}
         assert sees(here, server.url) == {}
