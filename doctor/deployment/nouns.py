@@ -446,7 +446,6 @@ class WantedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         port: As asked for; it may lie outside of 0 to 65535.
         holders: Who keeps it from being used.
         is_visible: False where the sockets of this machine could not be listed.
-        own_server: The `Server.id` of a Copilot server that listens there.
     """
 
     port: int
